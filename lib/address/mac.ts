@@ -1,0 +1,23 @@
+/** Ethernet addresses. */
+
+import { allocate } from '../sys/bytes.ts'
+
+export type MacAddress = Uint8Array<ArrayBuffer>
+
+/** Reads six bytes written as "0a:58:0a:01:00:05" or with dashes; undefined for anything else. */
+export function parseMac(text: string): MacAddress | undefined {
+  if (!/^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$/.test(text)) return undefined
+  const mac = allocate(6)
+  for (let index = 0; index < 6; index++) mac[index] = Number.parseInt(text.slice(index * 3, index * 3 + 2), 16)
+  return mac
+}
+
+/** Lower case, with colons. */
+export function formatMac(mac: Uint8Array): string {
+  return Array.from(mac, byte => byte.toString(16).padStart(2, '0')).join(':')
+}
+
+/** Whether an interface may have it: not a group address and not all zeros. */
+export function isUsableMac(mac: MacAddress): boolean {
+  return ((mac[0] ?? 0) & 1) === 0 && mac.some(byte => byte !== 0)
+}

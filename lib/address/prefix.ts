@@ -1,0 +1,74 @@
+/** Prefixes: an address with the length of its network part. */
+
+import { allocate } from '../sys/bytes.ts'
+import type { IpAddress } from './address.ts'
+import { compareAddresses, equalAddresses, formatAddress, parseAddress } from './address.ts'
+
+export interface Prefix {
+  /** May have host bits set: "10.1.0.5/16" is an address in its network. */
+  readonly address: IpAddress
+  /** 0 to 32, or 0 to 128. */
+  readonly length: number
+}
+
+/** Reads "10.1.0.5/16"; undefined for anything else. */
+export function parsePrefix(text: string): Prefix | undefined {
+  const match = /^([^/]+)\/(0|[1-9][0-9]{0,2})$/.exec(text)
+  const address = parseAddress(match?.[1] ?? '')
+  if (match === null || address === undefined) return undefined
+  // The length of an IPv4-mapped prefix counts the 96 bits before the IPv4 part.
+  const length = Number(match[2]) - (address.length === 4 && text.includes(':') ? 96 : 0)
+  return length < 0 || length > address.length * 8 ? undefined : { address, length }
+}
+
+export function formatPrefix(prefix: Prefix): string {
+  return `${formatAddress(prefix.address)}/${prefix.length}`
+}
+
+/** Sets the host bits of the address to zeros, or to ones. */
+function fillHostBits(prefix: Prefix, ones: boolean): IpAddress {
+  const address = allocate(prefix.address.length)
+  for (const [index, byte] of prefix.address.entries()) {
+    const hostMask = 0xff >> Math.min(8, Math.max(0, prefix.length - index * 8))
+    address[index] = ones ? byte | hostMask : byte & ~hostMask
+  }
+  return address
+}
+
+/** The first address: the network's own. */
+export function networkAddress(prefix: Prefix): IpAddress {
+  return fillHostBits(prefix, false)
+}
+
+/** The last address: in IPv4 the broadcast address. */
+export function lastAddress(prefix: Prefix): IpAddress {
+  return fillHostBits(prefix, true)
+}
+
+/** The prefix with its host bits cleared: 10.1.0.5/16 gives 10.1.0.0/16. */
+export function networkOf(prefix: Prefix): Prefix {
+  return { address: networkAddress(prefix), length: prefix.length }
+}
+
+/** Whether the address lies in the prefix; false for another family. */
+export function prefixContains(prefix: Prefix, address: IpAddress): boolean {
+  return (
+    address.length === prefix.address.length &&
+    equalAddresses(networkAddress({ address, length: prefix.length }), networkAddress(prefix))
+  )
+}
+
+/** Whether the two have an address in common. */
+export function prefixesOverlap(a: Prefix, b: Prefix): boolean {
+  return prefixContains(a, b.address) || prefixContains(b, a.address)
+}
+
+/** The netmask of a prefix: 255.255.0.0 for 10.1.0.5/16. */
+export function netmask(prefix: Prefix): IpAddress {
+  return fillHostBits({ address: allocate(prefix.address.length).fill(255), length: prefix.length }, false)
+}
+
+/** Orders prefixes by network, the shorter first. */
+export function comparePrefixes(a: Prefix, b: Prefix): number {
+  return compareAddresses(networkAddress(a), networkAddress(b)) || a.length - b.length
+}

@@ -1,0 +1,39 @@
+/** libc over koffi and the runtime's services on Node.js. */
+
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { constants } from 'node:os'
+import koffi from 'koffi'
+import type { Host, Libc, SpawnOptions } from './libc-symbols.ts'
+import { libcSymbols } from './libc-symbols.ts'
+
+const kinds = { i32: 'int', u32: 'uint', i64: 'int64_t', usize: 'size_t', ptr: 'void *' } as const
+
+const library = koffi.load('libc.so.6')
+const functions: Record<string, unknown> = { errno: () => koffi.errno() }
+for (const [name, [result, ...parameters]] of Object.entries(libcSymbols)) {
+  functions[name] = library.func(
+    name,
+    kinds[result],
+    parameters.map(kind => kinds[kind]),
+  )
+}
+
+export const libc = functions as unknown as Libc
+
+export const host: Host = {
+  sha512: text => createHash('sha512').update(text).digest('hex'),
+
+  spawnSync(path: string, options: SpawnOptions) {
+    const child = spawnSync(path, options.arguments ?? [], {
+      env: options.environment,
+      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', options.captureStderr ? 'pipe' : 'inherit'],
+      ...(options.input === undefined ? {} : { input: options.input }),
+      encoding: 'utf8',
+      maxBuffer: 64 << 20,
+    })
+    if (child.error) throw child.error
+    const signal = child.signal === null ? 0 : constants.signals[child.signal]
+    return { status: child.status ?? 128 + signal, stdout: child.stdout, stderr: child.stderr ?? '' }
+  },
+}

@@ -1,0 +1,227 @@
+/**
+ * A netlink socket: requests with acknowledgement, several in one send, and dumps that are whole or an error.
+ * It stays in the network namespace in which it was opened, wherever its thread goes afterwards.
+ */
+
+import { libc } from '#libc'
+import { allocate } from '../sys/bytes.ts'
+import { check } from '../sys/call.ts'
+import { Errno, SysError } from '../sys/errno.ts'
+import { close } from '../sys/file.ts'
+import { type AttributeTable, attributeTable, type Codec, decodeAttributes, string, u32 } from './codec.ts'
+import { NetlinkError } from './error.ts'
+import {
+  type Answer,
+  decodeAnswer,
+  encodeRequest,
+  type MessageFormat,
+  messagesOf,
+  NLM_F,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  NLMSG_OVERRUN,
+  type ReceivedMessage,
+  type Request,
+} from './message.ts'
+import { ByteWriter } from './wire.ts'
+
+/** @see linux/netlink.h */
+export const NetlinkProtocol = { route: 0, sockDiag: 4, netfilter: 12, generic: 16 } as const
+
+const AF_NETLINK = 16
+const SOCK_RAW_CLOEXEC = 3 | 0o2000000
+const SOL_SOCKET = 1
+const SO_RCVTIMEO = 20
+const SOL_NETLINK = 270
+const NETLINK_CAP_ACK = 10
+const NETLINK_EXT_ACK = 11
+const NETLINK_GET_STRICT_CHK = 12
+const MSG_TRUNC = 0x20
+
+/** The kernel sends dumps in datagrams of up to 32 KiB; asking the size first would cost more than a spare buffer. */
+const RECEIVE_BYTES = 64 << 10
+/** The kernel answers before send returns: waiting means that an answer was lost. */
+const RECEIVE_TIMEOUT_SECONDS = 10
+/** How often a dump is begun again because the tables changed under it. */
+const DUMP_ATTEMPTS = 50
+
+const extAckAttributes = attributeTable('NLMSGERR_ATTR', { msg: [1, string], offs: [2, u32] })
+
+type AnyTable = AttributeTable<Readonly<Record<string, readonly [number, Codec<never> | Codec<unknown>]>>>
+
+/** Thrown inside the socket when a datagram did not fit its buffer. */
+class TruncatedError extends Error {}
+/** Thrown inside the socket when the kernel marks a dump as inconsistent. */
+class InterruptedError extends Error {}
+
+export class NetlinkSocket {
+  readonly #fd: number
+  #buffer = allocate(RECEIVE_BYTES)
+  #sequence = 0
+
+  /** @throws SysError */
+  constructor(protocol: number) {
+    this.#fd = check(
+      () => 'open netlink socket',
+      () => libc.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol),
+    )
+    this.#setOption(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+    // Acknowledgements need not carry the request again.
+    this.#setOption(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+    // Without it the kernel ignores the filter of a dump request and sends everything.
+    if (protocol === NetlinkProtocol.route) this.#setOption(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+    const timeout = allocate(16)
+    new DataView(timeout.buffer).setBigInt64(0, BigInt(RECEIVE_TIMEOUT_SECONDS), true)
+    check(
+      () => 'set netlink receive timeout',
+      () => libc.setsockopt(this.#fd, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.length),
+    )
+  }
+
+  #setOption(level: number, option: number, value: number): void {
+    const bytes = allocate(4)
+    new DataView(bytes.buffer).setUint32(0, value, true)
+    check(
+      () => `set netlink option ${option}`,
+      () => libc.setsockopt(this.#fd, level, option, bytes, bytes.length),
+    )
+  }
+
+  close(): void {
+    close(this.#fd)
+  }
+
+  /** Sends one request and waits for its acknowledgement. @throws NetlinkError */
+  execute(message: Request): void {
+    this.executeAll([message])
+  }
+
+  /**
+   * Sends several requests in one datagram and waits for all the acknowledgements. The kernel takes them in order and
+   * does not stop at a failure.
+   * @throws NetlinkError the first failure, unless it is among `options.expected` errno values
+   */
+  executeAll(messages: readonly Request[], options: { expected?: readonly number[] } = {}): void {
+    const failures = this.tryAll(messages).filter(
+      error => error !== undefined && !options.expected?.includes(error.errno),
+    )
+    if (failures[0] !== undefined) throw failures[0]
+  }
+
+  /** As `executeAll`, but returns the failure of each request, or undefined for those that succeeded. */
+  tryAll(messages: readonly Request[]): (NetlinkError | undefined)[] {
+    if (messages.length === 0) return []
+    const outcomes: (NetlinkError | undefined)[] = messages.map(() => undefined)
+    const first = this.#send(messages, NLM_F.ACK)
+    let missing = messages.length
+    while (missing > 0) {
+      for (const message of this.#receive(messages[0]?.operation ?? '')) {
+        const index = message.sequence - first
+        const sent = messages[index]
+        if (message.type !== NLMSG_ERROR || sent === undefined) continue
+        outcomes[index] = decodeError(message, sent.operation)
+        missing--
+      }
+    }
+    return outcomes
+  }
+
+  /** Sends a GET request for one object; undefined when there is none (ENODEV, ENOENT, ESRCH). @throws NetlinkError */
+  get<H, T extends AnyTable>(format: MessageFormat<H, T>, message: Request): Answer<H, T> | undefined {
+    const sequence = this.#send([message], 0)
+    for (;;) {
+      for (const received of this.#receive(message.operation)) {
+        if (received.sequence !== sequence) continue
+        if (received.type !== NLMSG_ERROR) return decodeAnswer(format, received)
+        const error = decodeError(received, message.operation)
+        if (error === undefined) return undefined
+        if (error.errno === Errno.ENODEV || error.errno === Errno.ENOENT || error.errno === Errno.ESRCH)
+          return undefined
+        throw error
+      }
+    }
+  }
+
+  /**
+   * Sends a dump request and returns all the answers. A dump that the kernel marks as interrupted by a change is begun
+   * again, and is an error after many attempts; it is never returned in part.
+   * @throws NetlinkError
+   */
+  dump<H, T extends AnyTable>(format: MessageFormat<H, T>, message: Request): Answer<H, T>[] {
+    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+      try {
+        return this.#dumpOnce(format, message)
+      } catch (error) {
+        if (error instanceof TruncatedError) this.#buffer = allocate(this.#buffer.length * 2)
+        else if (!(error instanceof InterruptedError)) throw error
+      }
+    }
+    throw new NetlinkError(`${message.operation}: tables changed during ${DUMP_ATTEMPTS} dumps`, Errno.EAGAIN)
+  }
+
+  #dumpOnce<H, T extends AnyTable>(format: MessageFormat<H, T>, message: Request): Answer<H, T>[] {
+    const answers: Answer<H, T>[] = []
+    const sequence = this.#send([message], NLM_F.DUMP)
+    let interrupted = false
+    for (;;) {
+      for (const received of this.#receive(message.operation)) {
+        if (received.sequence !== sequence) continue
+        if (received.flags & NLM_F.DUMP_INTR) interrupted = true
+        if (received.type === NLMSG_ERROR || received.type === NLMSG_DONE) {
+          const error = decodeError(received, message.operation)
+          if (error !== undefined) throw error
+          if (interrupted) throw new InterruptedError()
+          return answers
+        }
+        if (received.type === NLMSG_OVERRUN) throw new InterruptedError()
+        answers.push(decodeAnswer(format, received))
+      }
+    }
+  }
+
+  /** Sends the requests with consecutive sequence numbers and returns the first of these. */
+  #send(messages: readonly Request[], flags: number): number {
+    const writer = new ByteWriter()
+    const first = this.#sequence + 1
+    for (const message of messages)
+      encodeRequest(writer, { ...message, flags: message.flags | flags }, ++this.#sequence)
+    const bytes = writer.finish()
+    check(
+      () => messages[0]?.operation ?? 'send',
+      () => libc.send(this.#fd, bytes, bytes.length, 0),
+    )
+    return first
+  }
+
+  #receive(operation: string): Generator<ReceivedMessage> {
+    let length: number
+    try {
+      length = check(
+        () => operation,
+        () => libc.recv(this.#fd, this.#buffer, this.#buffer.length, MSG_TRUNC),
+      )
+    } catch (error) {
+      if (error instanceof SysError)
+        throw new NetlinkError(operation, error.errno, { message: 'no answer from the kernel' })
+      throw error
+    }
+    // With MSG_TRUNC the call returns the datagram's true length.
+    if (length > this.#buffer.length) throw new TruncatedError()
+    return messagesOf(this.#buffer.subarray(0, length))
+  }
+}
+
+/** Reads an acknowledgement or the end of a dump: undefined means success. */
+function decodeError(message: ReceivedMessage, operation: string): NetlinkError | undefined {
+  const errno = message.payload.remaining >= 4 ? -message.payload.i32() : 0
+  if (errno === 0) return undefined
+  if ((message.flags & NLM_F.ACK_TLVS) === 0) return new NetlinkError(operation, errno)
+  if (message.type === NLMSG_ERROR) {
+    // The header of the request, and all of it unless NLM_F_CAPPED says that it was left out.
+    const requestLength = message.payload.u32()
+    message.payload.slice(message.flags & NLM_F.CAPPED ? 12 : requestLength - 4)
+    message.payload.align(4)
+  }
+  const extAck = decodeAttributes(message.payload, extAckAttributes)
+  return new NetlinkError(operation, errno, { message: extAck.msg, offset: extAck.offs })
+}

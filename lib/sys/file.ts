@@ -17,6 +17,8 @@ export const O = {
   EXCL: 0o200,
   TRUNC: 0o1000,
   APPEND: 0o2000,
+  /** Opening a FIFO does not wait for its other end. */
+  NONBLOCK: 0o4000,
   CLOEXEC: 0o2000000,
 } as const
 
@@ -24,6 +26,7 @@ const AT_FDCWD = -100
 const AT_SYMLINK_NOFOLLOW = 0x100
 const AT_EMPTY_PATH = 0x1000
 const STATX_BASIC_STATS = 0x7ff
+const UTIME_OMIT = (1n << 30n) - 2n
 
 /** Opens a path, always close-on-exec. @param mode permissions of a file made by O.CREAT. */
 export function open(path: string, flags: number, mode = 0o600): number {
@@ -100,6 +103,25 @@ export function writeAll(fd: number, bytes: Uint8Array): void {
         () => `write descriptor ${fd}`,
         () => libc.write(fd, part, part.length),
       ),
+    )
+  }
+}
+
+/** Reads once, at a position; a result shorter than the buffer means the end of the file. */
+export function readAt(fd: number, bytes: Uint8Array, offset: number): number {
+  return check(
+    () => `read descriptor ${fd} at ${offset}`,
+    () => libc.pread(fd, bytes, bytes.length, offset),
+  )
+}
+
+/** Writes all the bytes at a position. */
+export function writeAt(fd: number, bytes: Uint8Array, offset: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    const part = done === 0 ? bytes : bytes.subarray(done)
+    done += check(
+      () => `write descriptor ${fd} at ${offset + done}`,
+      () => libc.pwrite(fd, part, part.length, offset + done),
     )
   }
 }
@@ -256,6 +278,20 @@ export function statusOfDescriptor(fd: number): FileStatus {
     () => libc.statx(fd, name, AT_EMPTY_PATH, STATX_BASIC_STATS, buffer),
   )
   return decodeStatus(buffer)
+}
+
+/** Sets when a file or directory was last modified; the time of last access stays. */
+export function setModificationTime(path: string, seconds: bigint, nanoseconds: number): void {
+  // Two struct timespec: access, modification.
+  const [name, times] = [cString(path), allocate(32)]
+  const view = new DataView(times.buffer)
+  view.setBigInt64(8, UTIME_OMIT, true)
+  view.setBigInt64(16, seconds, true)
+  view.setBigInt64(24, BigInt(nanoseconds), true)
+  check(
+    () => `set modification time of ${JSON.stringify(path)}`,
+    () => libc.utimensat(AT_FDCWD, name, times, 0),
+  )
 }
 
 /** The file system's magic number (linux/magic.h) under an open descriptor. */

@@ -85,6 +85,8 @@ export interface NetworkRequest {
   readonly path: readonly string[]
   /** The whole environment, for delegates and for programs of the host. */
   readonly environment: Readonly<Record<string, string>>
+  /** Plugins of this same executable that CNI_PATH leads to: delegate.ts calls them as functions. */
+  readonly builtins: ReadonlyMap<string, Plugin>
 }
 
 /** ADD, DEL and CHECK. */
@@ -111,6 +113,16 @@ export interface Plugin {
   /** One sentence, shown when the executable is run without CNI_COMMAND. */
   readonly about: string
   readonly supportedVersions: readonly CniVersion[]
+  /**
+   * Keys of CNI_ARGS that the plugin reads. Others are then refused, unless IgnoreUnknown is set or they are well known.
+   * Absent: the plugin does not look at CNI_ARGS, and anything may stand there.
+   */
+  readonly arguments?: readonly string[]
+  /**
+   * False for a plugin that never enters the container's namespace, as an IPAM plugin: CNI_NETNS may then be anything
+   * but the plugin's own namespace. Default true: ADD and CHECK are refused unless it is a network namespace.
+   */
+  readonly usesNetns?: boolean
   add(request: AttachmentRequest): Result
   del(request: AttachmentRequest): void
   check(request: AttachmentRequest): void

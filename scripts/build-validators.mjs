@@ -120,7 +120,9 @@ for (const [name, path] of schemas) {
   try {
     const own = JSON.parse(readFileSync(path, 'utf8'))
     const standsAlone = path.startsWith(join(root, 'lib/cni/'))
-    const whole = standsAlone ? { ...own, definitions: { ...base.definitions, ...own.definitions } } : overlay(base, own)
+    const whole = standsAlone
+      ? { ...own, definitions: { ...base.definitions, ...own.definitions } }
+      : overlay(base, own)
     const { definitions, $schema, ...schema } = inline(whole, whole)
     write(join(output, `${name}.js`), compile(name, schema))
     write(join(output, `${name}.d.ts`), declaration)

@@ -1,0 +1,21 @@
+/** Names derived from the attachment, so that DEL, CHECK and GC find what ADD made without remembering anything. */
+
+import { sha512 } from '../sys/host.ts'
+
+/** As the Go plugins, so that users and tools recognise it. */
+const HOST_VETH_PREFIX = 'veth'
+/** With the prefix IFNAMSIZ - 1 bytes, linux/if.h. */
+const HOST_VETH_DIGITS = 11
+
+/**
+ * A hexadecimal SHA-512 over the attachment. The parts are checked names or ids, none of which can hold a "/", so no
+ * two attachments are hashed as the same text.
+ */
+export function attachmentDigest(network: string, containerId: string, ifname: string): string {
+  return sha512(`${network}/${containerId}/${ifname}`)
+}
+
+/** The name of a veth's host end: "veth" and 44 bits of the digest. */
+export function hostVethName(network: string, containerId: string, ifname: string): string {
+  return HOST_VETH_PREFIX + attachmentDigest(network, containerId, ifname).slice(0, HOST_VETH_DIGITS)
+}

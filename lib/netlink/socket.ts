@@ -126,20 +126,58 @@ export class NetlinkSocket {
     return outcomes
   }
 
-  /** Sends a GET request for one object; undefined when there is none (ENODEV, ENOENT, ESRCH). @throws NetlinkError */
-  get<H, T extends AnyTable>(format: MessageFormat<H, T>, message: Request): Answer<H, T> | undefined {
-    const sequence = this.#send([message], 0)
+  /**
+   * Sends a netfilter batch in one datagram. Only the last change is to be acknowledged, so that success costs one
+   * receive: failures are reported in order and before it. A failure of the whole is reported for `begin`.
+   * @throws NetlinkError the first failure
+   */
+  executeBatch(begin: Request, changes: readonly Request[], end: Request): void {
+    const last = changes.at(-1)
+    if (last === undefined) return
+    const acknowledged = [begin, ...changes.slice(0, -1), { ...last, flags: last.flags | NLM_F.ACK }]
+    const first = this.#send([...acknowledged, end], 0)
     for (;;) {
-      for (const received of this.#receive(message.operation)) {
-        if (received.sequence !== sequence) continue
-        if (received.type !== NLMSG_ERROR) return decodeAnswer(format, received)
-        const error = decodeError(received, message.operation)
-        if (error === undefined) return undefined
-        if (error.errno === Errno.ENODEV || error.errno === Errno.ENOENT || error.errno === Errno.ESRCH)
-          return undefined
-        throw error
+      for (const message of this.#receive(begin.operation)) {
+        const index = message.sequence - first
+        const sent = acknowledged[index]
+        if (message.type !== NLMSG_ERROR || sent === undefined) continue
+        const error = decodeError(message, sent.operation)
+        if (error !== undefined) throw error
+        // A newer kernel acknowledges the beginning too, if asked.
+        if (index === acknowledged.length - 1) return
       }
     }
+  }
+
+  /** Sends a GET request for one object; undefined when there is none (ENODEV, ENOENT, ESRCH). @throws NetlinkError */
+  get<H, T extends AnyTable>(format: MessageFormat<H, T>, message: Request): Answer<H, T> | undefined {
+    return this.getAll(format, [message])[0]
+  }
+
+  /**
+   * Sends several GET requests for one object each in one datagram; undefined, in its place, for those that are not there.
+   * @throws NetlinkError
+   */
+  getAll<H, T extends AnyTable>(
+    format: MessageFormat<H, T>,
+    messages: readonly Request[],
+  ): (Answer<H, T> | undefined)[] {
+    const answers: (Answer<H, T> | undefined)[] = messages.map(() => undefined)
+    if (messages.length === 0) return answers
+    const first = this.#send(messages, 0)
+    let failure: NetlinkError | undefined
+    for (let missing = messages.length; missing > 0; ) {
+      for (const received of this.#receive(messages[0]?.operation ?? '')) {
+        const index = received.sequence - first
+        const sent = messages[index]
+        if (sent === undefined) continue
+        missing--
+        if (received.type !== NLMSG_ERROR) answers[index] = decodeAnswer(format, received)
+        else failure ??= unlessMissing(decodeError(received, sent.operation))
+      }
+    }
+    if (failure !== undefined) throw failure
+    return answers
   }
 
   /**
@@ -209,6 +247,12 @@ export class NetlinkSocket {
     if (length > this.#buffer.length) throw new TruncatedError()
     return messagesOf(this.#buffer.subarray(0, length))
   }
+}
+
+/** An answer to a GET request: that there is no such object is not a failure. */
+function unlessMissing(error: NetlinkError | undefined): NetlinkError | undefined {
+  const { ENODEV, ENOENT, ESRCH } = Errno
+  return error !== undefined && [ENODEV, ENOENT, ESRCH].includes(error.errno) ? undefined : error
 }
 
 /** Reads an acknowledgement or the end of a dump: undefined means success. */

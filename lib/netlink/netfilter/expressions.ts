@@ -1,0 +1,99 @@
+/**
+ * Building blocks of rules, as nft compiles them: a value is loaded into a register, compared or looked up, and the
+ * rule goes on as long as everything matches. Functions that give several expressions are spread into a rule.
+ */
+
+import { allocate } from '../../sys/bytes.ts'
+import { REGISTER_1, VERDICT_REGISTER, Verdict } from './data.ts'
+import { type Expression, express } from './expression-attributes.ts'
+
+/** enum nft_payload_bases */
+const PayloadBase = { network: 1, transport: 2 } as const
+/** enum nft_cmp_ops */
+const Comparison = { eq: 0, neq: 1 } as const
+/** enum nft_meta_keys */
+const MetaKey = { mark: 3, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 } as const
+/** Where the addresses lie in the network header, and how long they are. */
+const addressFields = {
+  ip: { nfproto: 2, length: 4, saddr: 12, daddr: 16 },
+  ip6: { nfproto: 10, length: 16, saddr: 8, daddr: 24 },
+} as const
+
+export type IpFamilyName = keyof typeof addressFields
+
+/** Loads something of the packet that is not in its bytes: `meta iifname`. */
+export function meta(key: keyof typeof MetaKey, register = REGISTER_1): Expression {
+  return express('meta', { dreg: register, key: MetaKey[key] })
+}
+
+/** Goes on if the register holds the value, or does not. */
+export function compare(operator: keyof typeof Comparison, value: Uint8Array, register = REGISTER_1): Expression {
+  return express('cmp', { sreg: register, op: Comparison[operator], data: { value } })
+}
+
+/** `meta nfproto ipv4`: in a table of both families, what a rule about addresses must begin with. */
+export function ofFamily(family: IpFamilyName): Expression[] {
+  return [meta('nfproto'), compare('eq', Uint8Array.of(addressFields[family].nfproto))]
+}
+
+/** Loads the source or destination address. */
+export function address(family: IpFamilyName, which: 'saddr' | 'daddr', register = REGISTER_1): Expression {
+  const field = addressFields[family]
+  return express('payload', {
+    dreg: register,
+    base: PayloadBase.network,
+    offset: field[which],
+    len: field.length,
+  })
+}
+
+/** `ip daddr 10.1.0.0/16` or `!=`. @param network with host bits cleared */
+export function addressInNetwork(
+  family: IpFamilyName,
+  which: 'saddr' | 'daddr',
+  operator: keyof typeof Comparison,
+  network: Uint8Array,
+  prefixLength: number,
+): Expression[] {
+  const { length } = addressFields[family]
+  const mask = allocate(length)
+  for (let index = 0; index < length; index++) {
+    mask[index] = 0xff00 >> Math.min(8, Math.max(0, prefixLength - index * 8))
+  }
+  return [
+    address(family, which),
+    express('bitwise', {
+      sreg: REGISTER_1,
+      dreg: REGISTER_1,
+      len: length,
+      mask: { value: mask },
+      xor: { value: allocate(length) },
+    }),
+    compare(operator, network),
+  ]
+}
+
+/** Goes on if the set has the register's value: `@addresses`. */
+export function inSet(set: string, register = REGISTER_1): Expression {
+  return express('lookup', { set, sreg: register })
+}
+
+/** What a verdict map says for the register's value; goes on if nothing. */
+export function verdictMap(map: string, register = REGISTER_1): Expression {
+  return express('lookup', { set: map, sreg: register, dreg: VERDICT_REGISTER })
+}
+
+/** Ends the rule. @param chain of a jump or goto */
+export function verdict(code: keyof typeof Verdict, chain?: string): Expression {
+  return express('immediate', { dreg: VERDICT_REGISTER, data: { verdict: { code: Verdict[code], chain } } })
+}
+
+/** Replaces the source address by that of the interface through which the packet leaves. */
+export function masquerade(): Expression {
+  return express('masq', {})
+}
+
+/** Counts packets and bytes. */
+export function counter(): Expression {
+  return express('counter', { bytes: 0n, packets: 0n })
+}

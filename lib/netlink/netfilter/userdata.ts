@@ -1,0 +1,38 @@
+/**
+ * Data that the kernel stores beside an object and gives back unread. The nft program writes it as one-byte type, one-byte
+ * length and value (libnftnl/udata.h), and shows a comment found there.
+ */
+
+import { allocate, decodeText, encodeText } from '../../sys/bytes.ts'
+
+/** The type of the comment among an object's user data. */
+const COMMENT_TYPE = { table: 0, chain: 0, rule: 0, element: 0, set: 7 } as const
+/** NFTNL_UDATA_COMMENT_MAXLEN with the final NUL: nft refuses to load longer ones from a file. */
+export const COMMENT_MAX_BYTES = 127
+
+export type CommentedObject = keyof typeof COMMENT_TYPE
+
+/** User data that holds a comment. @throws RangeError beyond {@link COMMENT_MAX_BYTES} */
+export function commentUserData(object: CommentedObject, comment: string): Uint8Array<ArrayBuffer> {
+  const text = encodeText(comment)
+  if (text.length > COMMENT_MAX_BYTES) {
+    throw new RangeError(`nftables comment of ${text.length} bytes, ${COMMENT_MAX_BYTES} at most: ${comment}`)
+  }
+  const userData = allocate(text.length + 3)
+  userData[0] = COMMENT_TYPE[object]
+  userData[1] = text.length + 1
+  userData.set(text, 2)
+  return userData
+}
+
+/** The comment in an object's user data; undefined where there is none, or where the data is not of this form. */
+export function commentOf(object: CommentedObject, userData: Uint8Array | undefined): string | undefined {
+  if (userData === undefined) return undefined
+  for (let offset = 0; offset + 2 <= userData.length; ) {
+    const [type, length] = [userData[offset], userData[offset + 1] ?? 0]
+    const value = userData.subarray(offset + 2, offset + 2 + length)
+    if (type === COMMENT_TYPE[object] && value.length === length && length > 0) return decodeText(value.subarray(0, -1))
+    offset += 2 + length
+  }
+  return undefined
+}

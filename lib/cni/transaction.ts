@@ -19,8 +19,8 @@ export const FAIL_STEP_VARIABLE = 'CNIKIT_FAIL_STEP'
 /** See {@link runTransaction}, which makes it. */
 export class Transaction {
   #steps = 0
-  /** What runs now, or ran last. */
-  #current = 'start'
+  /** Where the work stands, for errors. */
+  #position = 'before the first step'
   readonly #done: Done[] = []
   readonly #failingStep: number
 
@@ -40,13 +40,14 @@ export class Transaction {
     if (signal !== undefined) {
       throw new CniError(ErrorCode.interrupted, `interrupted by ${signal} before "${description}"`)
     }
-    this.#current = description
     this.#steps++
+    this.#position = `in step ${this.#steps} "${description}"`
     const result = run()
     if (undo !== undefined) this.#done.push({ description, undo: () => undo(result) })
     if (this.#steps === this.#failingStep) {
       throw new CniError(ErrorCode.internal, `${FAIL_STEP_VARIABLE}=${this.#steps} makes this step fail`)
     }
+    this.#position = `after step ${this.#steps} "${description}"`
     return result
   }
 
@@ -63,9 +64,9 @@ export class Transaction {
     return failures
   }
 
-  /** The step that runs now, or ran last: `step 3 "add veth"`. */
+  /** `in step 3 "add veth"`, or between two: `after step 3 "add veth"`. */
   get position(): string {
-    return `step ${this.#steps} "${this.#current}"`
+    return this.#position
   }
 }
 
@@ -85,7 +86,7 @@ export function runTransaction<T>(
     return body(transaction)
   } catch (thrown) {
     const error = toCniError(thrown)
-    const position = `failed at ${transaction.position}`
+    const position = `failed ${transaction.position}`
     const undone = transaction.unwind()
     const details = [error.details, position, ...undone].filter(Boolean).join('\n')
     throw new CniError(error.code, error.message, details, { cause: thrown })

@@ -1,0 +1,80 @@
+/** The CNI_* variables: which verb needs which, and what may stand in them. @see SPEC 1.1.0, "Parameters" */
+
+import { encodeText } from '../sys/bytes.ts'
+import { CniError, ErrorCode } from './errors.ts'
+import type { Command } from './types.ts'
+import { commands } from './types.ts'
+
+export type Environment = Readonly<Record<string, string>>
+
+type Variable = 'CNI_CONTAINERID' | 'CNI_NETNS' | 'CNI_IFNAME' | 'CNI_PATH'
+
+/** What must be set and not empty. CNI_ARGS is optional everywhere, and so is all that is not listed. */
+export const requiredVariables: Readonly<Record<Command, readonly Variable[]>> = {
+  ADD: ['CNI_CONTAINERID', 'CNI_NETNS', 'CNI_IFNAME'],
+  DEL: ['CNI_CONTAINERID', 'CNI_IFNAME'],
+  CHECK: ['CNI_CONTAINERID', 'CNI_NETNS', 'CNI_IFNAME'],
+  GC: ['CNI_PATH'],
+  STATUS: [],
+  VERSION: [],
+}
+
+/** IFNAMSIZ - 1, linux/if.h. */
+const IFNAME_BYTES = 15
+const nameOrId = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
+
+/** @throws CniError code 4 for a command that is none, and when a variable is missing that it needs */
+export function readCommand(environment: Environment): Command {
+  const text = environment.CNI_COMMAND ?? ''
+  const command = commands.find(known => known === text)
+  if (text === '') throw missingVariables(['CNI_COMMAND'])
+  if (command === undefined) {
+    throw new CniError(ErrorCode.invalidEnvironment, `unknown CNI_COMMAND: ${text}`, `known: ${commands.join(', ')}`)
+  }
+  const missing = requiredVariables[command].filter(name => !environment[name])
+  if (missing.length > 0) throw missingVariables(missing)
+  return command
+}
+
+function missingVariables(names: readonly string[]): CniError {
+  return new CniError(
+    ErrorCode.invalidEnvironment,
+    `required env variables [${names.join(',')}] missing`,
+    'the runtime sets them: see the CNI specification, "Parameters"',
+  )
+}
+
+/** The directories of CNI_PATH, in order. */
+export function pluginDirectories(environment: Environment): string[] {
+  return (environment.CNI_PATH ?? '').split(':').filter(directory => directory !== '')
+}
+
+/** @throws CniError code 4 */
+export function checkContainerId(containerId: string): void {
+  if (nameOrId.test(containerId)) return
+  throw new CniError(ErrorCode.invalidEnvironment, 'invalid characters in containerID', containerId)
+}
+
+/** @throws CniError code 7 */
+export function checkNetworkName(name: string): void {
+  if (name === '') throw new CniError(ErrorCode.invalidNetworkConfig, 'missing network name', 'set the key "name"')
+  if (nameOrId.test(name)) return
+  throw new CniError(ErrorCode.invalidNetworkConfig, 'invalid characters found in network name', name)
+}
+
+/** What the kernel takes as an interface's name (dev_valid_name in net/core/dev.c). @throws CniError code 4 */
+export function checkInterfaceName(name: string): void {
+  const refuse = (message: string, details: string) => {
+    throw new CniError(ErrorCode.invalidEnvironment, message, details)
+  }
+  if (name === '') refuse('interface name is empty', 'set CNI_IFNAME')
+  if (encodeText(name).length > IFNAME_BYTES) {
+    refuse('interface name is too long', `interface name should be less than ${IFNAME_BYTES + 1} characters: "${name}"`)
+  }
+  if (name === '.' || name === '..') refuse('interface name is . or ..', `CNI_IFNAME is "${name}"`)
+  // \s lacks U+0085, which Go's unicode.IsSpace has; U+FEFF is only in \s.
+  if (/[/:\s\u0085]/.test(name)) {
+    refuse('interface name contains / or : or whitespace characters', `CNI_IFNAME is ${JSON.stringify(name)}`)
+  }
+  if (name.includes('\0')) refuse('interface name contains a NUL character', `CNI_IFNAME is ${JSON.stringify(name)}`)
+}

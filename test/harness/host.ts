@@ -1,0 +1,150 @@
+/**
+ * A namespace that plays the host, with the containers on it: what every test in test/netns starts from. Nothing in it
+ * is the real host's, and nothing of it outlives the test.
+ */
+
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { Child, type ChildOptions } from './children.ts'
+import { leftovers, machineState, processesInside } from './leaks.ts'
+import { addNamespaces, deleteNamespaces, NetworkNamespace, namePrefix, uniqueName } from './namespace.ts'
+
+export class Host extends NetworkNamespace {
+  /** A directory for the plugins' state, removed with the host. */
+  readonly directory: string
+  readonly #namespaces: NetworkNamespace[] = []
+  readonly #children: Child[] = []
+
+  constructor(namespace: string, directory: string) {
+    super(namespace)
+    this.directory = directory
+  }
+
+  /** For `ipam.dataDir`. */
+  get dataDirectory(): string {
+    return join(this.directory, 'networks')
+  }
+
+  /** A namespace that plays a container, a second host or the world outside. */
+  createNamespace(kind = 'container'): NetworkNamespace {
+    const [namespace] = this.createContainers(1, kind)
+    if (namespace === undefined) throw new Error('no namespace was made')
+    return namespace
+  }
+
+  createContainer(): NetworkNamespace {
+    return this.createNamespace()
+  }
+
+  createContainers(count: number, kind = 'container'): NetworkNamespace[] {
+    const made = addNamespaces(Array.from({ length: count }, () => uniqueName(kind)))
+    this.#namespaces.push(...made)
+    return made
+  }
+
+  /** Starts a program beside the test; it is ended with the host at the latest. `inside` is this host by default. */
+  start(argv: readonly string[], options: ChildOptions & { readonly inside?: NetworkNamespace } = {}): Child {
+    const child = new Child((options.inside ?? this).enter(argv), options)
+    this.#children.push(child)
+    return child
+  }
+
+  /** Ends what was started and tells which processes are in the namespaces nonetheless. */
+  async stopChildren(): Promise<string[]> {
+    await Promise.all(this.#children.map(child => child.stop('SIGKILL')))
+    return processesInside(this.#paths()).map(({ pid, commandLine }) => `process ${pid}: ${commandLine}`)
+  }
+
+  /** Removes everything. Synchronous, so that it works while the process exits. */
+  remove(): void {
+    for (const child of this.#children) child.signal('SIGKILL')
+    for (const { pid } of processesInside(this.#paths())) process.kill(pid, 'SIGKILL')
+    deleteNamespaces(this.names())
+    rmSync(this.directory, { recursive: true, force: true })
+  }
+
+  names(): string[] {
+    return [this, ...this.#namespaces].map(namespace => namespace.name)
+  }
+
+  #paths(): string[] {
+    return [this, ...this.#namespaces].map(namespace => namespace.path)
+  }
+}
+
+const living = new Set<Host>()
+const removeAll = (): void => {
+  for (const host of living) host.remove()
+}
+/** How tap ends a file that takes too long: the hosts go with it. */
+const deadlySignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+const exitBySignal = (): never => process.exit(143)
+
+/** Adds a host to those that must not outlive the process; the first comes after what killed processes have left. */
+function live(host: Host): void {
+  if (living.size === 0) {
+    removeRemains()
+    process.on('exit', removeAll)
+    for (const signal of deadlySignals) process.on(signal, exitBySignal)
+  }
+  living.add(host)
+}
+
+function die(host: Host): void {
+  living.delete(host)
+  if (living.size > 0) return
+  process.removeListener('exit', removeAll)
+  for (const signal of deadlySignals) process.removeListener(signal, exitBySignal)
+}
+
+/** What test processes that were killed have left: their names tell the process. */
+function removeRemains(): void {
+  const dead = (name: string): boolean => {
+    const [, pid] = /^cnikit-(\d+)-/.exec(name) ?? []
+    if (pid === undefined) return false
+    try {
+      process.kill(Number(pid), 0)
+      return false
+    } catch {
+      return true
+    }
+  }
+  const names = (directory: string): string[] => {
+    try {
+      return readdirSync(directory).filter(dead)
+    } catch {
+      return []
+    }
+  }
+  deleteNamespaces(names('/run/netns'))
+  for (const name of names(tmpdir())) rmSync(join(tmpdir(), name), { recursive: true, force: true })
+}
+
+/** Makes a host with loopback up. Whoever calls this removes it; tests call withHost(). */
+export function createHost(): Host {
+  const directory = mkdtempSync(join(tmpdir(), `${namePrefix}${process.pid}-`))
+  const name = uniqueName('host')
+  const host = new Host(name, directory)
+  live(host)
+  addNamespaces([name])
+  host.ip('link set lo up')
+  return host
+}
+
+/** Gives the test a host, removes it however the test ends, and fails the test when something is left behind. */
+export async function withHost(t: Test, use: (host: Host) => void | Promise<void>): Promise<void> {
+  const before = new Set(machineState())
+  const host = createHost()
+  let left: string[] = []
+  try {
+    await use(host)
+  } finally {
+    left = await host.stopChildren()
+    host.remove()
+    die(host)
+  }
+  left.push(...leftovers(host.names(), host.directory), ...machineState().filter(entry => !before.has(entry)))
+  t.same(left, [], 'the test leaves nothing behind')
+}

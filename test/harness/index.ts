@@ -1,0 +1,19 @@
+/** What a test in test/netns works with; start at withHost(). */
+
+export { Child } from './children.ts'
+export { execute, type Outcome, output, programPath } from './execute.ts'
+export { createHost, Host, withHost } from './host.ts'
+export { NetworkNamespace } from './namespace.ts'
+export { createOutside, outsideAddresses } from './outside.ts'
+export { goPluginDirectory, pluginDirectory, repositoryRoot } from './paths.ts'
+export { ask, fetchPage, startPeer } from './peer.ts'
+export {
+  type Answer,
+  answerOf,
+  type ErrorDocument,
+  mustRunPlugin,
+  type PluginOptions,
+  runPlugin,
+  startPlugin,
+} from './plugin.ts'
+export { assertSameSnapshot, differences, type Snapshot, type SnapshotKind, snapshot } from './snapshot.ts'

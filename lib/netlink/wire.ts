@@ -14,7 +14,7 @@ export class ByteWriter {
     return this.#length
   }
 
-  /** Makes room for `count` more bytes and returns where they begin. */
+  /** Makes room for `count` more bytes and returns where they begin. Replaces the buffer and the view: call it first. */
   #extend(count: number): number {
     const start = this.#length
     this.#length += count
@@ -28,28 +28,36 @@ export class ByteWriter {
   }
 
   u8(value: number): void {
-    this.#view.setUint8(this.#extend(1), value)
+    const start = this.#extend(1)
+    this.#view.setUint8(start, value)
   }
   u16(value: number): void {
-    this.#view.setUint16(this.#extend(2), value, LITTLE)
+    const start = this.#extend(2)
+    this.#view.setUint16(start, value, LITTLE)
   }
   u16be(value: number): void {
-    this.#view.setUint16(this.#extend(2), value)
+    const start = this.#extend(2)
+    this.#view.setUint16(start, value)
   }
   u32(value: number): void {
-    this.#view.setUint32(this.#extend(4), value, LITTLE)
+    const start = this.#extend(4)
+    this.#view.setUint32(start, value, LITTLE)
   }
   u32be(value: number): void {
-    this.#view.setUint32(this.#extend(4), value)
+    const start = this.#extend(4)
+    this.#view.setUint32(start, value)
   }
   u64(value: bigint): void {
-    this.#view.setBigUint64(this.#extend(8), value, LITTLE)
+    const start = this.#extend(8)
+    this.#view.setBigUint64(start, value, LITTLE)
   }
   u64be(value: bigint): void {
-    this.#view.setBigUint64(this.#extend(8), value)
+    const start = this.#extend(8)
+    this.#view.setBigUint64(start, value)
   }
   bytes(value: Uint8Array): void {
-    this.#bytes.set(value, this.#extend(value.length))
+    const start = this.#extend(value.length)
+    this.#bytes.set(value, start)
   }
   zeros(count: number): void {
     this.#extend(count)

@@ -21,3 +21,11 @@ export function formatMac(mac: Uint8Array): string {
 export function isUsableMac(mac: MacAddress): boolean {
   return ((mac[0] ?? 0) & 1) === 0 && mac.some(byte => byte !== 0)
 }
+
+/** A random unicast address of the locally administered kind, for a link of ours. */
+export function randomMac(): MacAddress {
+  const mac = allocate(6)
+  crypto.getRandomValues(mac)
+  mac[0] = ((mac[0] ?? 0) & 0xfc) | 2
+  return mac
+}

@@ -3,7 +3,7 @@
 import { libc } from '#libc'
 import { attempt } from './call.ts'
 import { Errno } from './errno.ts'
-import { close, O, open } from './file.ts'
+import { O, open, withDescriptor } from './file.ts'
 
 const LOCK_SH = 1
 const LOCK_EX = 2
@@ -20,33 +20,42 @@ export class LockTimeoutError extends Error {
   }
 }
 
+export interface LockOptions {
+  /** Several may hold it at once, as long as nobody holds it alone. */
+  readonly shared?: boolean
+  /** Default 30,000. */
+  readonly timeoutMs?: number
+}
+
 /**
- * Runs a function under the lock of a file, which is created if missing.
+ * Locks an open file; closing the descriptor unlocks it.
  *
  * The lock is polled and not waited for: a blocked flock could only be ended by a signal, and signals are held back
  * while a plugin runs. Holders keep it for a fraction of a millisecond, so the first waits are short.
  *
- * @param options.timeoutMs default 30,000
+ * @param path for the error
  * @throws LockTimeoutError
  */
-export function withFileLock<T>(path: string, run: () => T, options: { shared?: boolean; timeoutMs?: number } = {}): T {
+export function lockDescriptor(fd: number, path: string, options: LockOptions = {}): void {
   const timeoutMs = options.timeoutMs ?? 30_000
   const operation = (options.shared ? LOCK_SH : LOCK_EX) | LOCK_NB
-  const fd = open(path, O.RDWR | O.CREAT, 0o600)
-  try {
-    const deadline = Date.now() + timeoutMs
-    for (let waitMicroseconds = 100; ; waitMicroseconds = Math.min(waitMicroseconds * 2, 2_000)) {
-      const result = attempt(
-        [Errno.EAGAIN],
-        () => `lock ${JSON.stringify(path)}`,
-        () => libc.flock(fd, operation),
-      )
-      if (result >= 0) break
-      if (Date.now() >= deadline) throw new LockTimeoutError(path, timeoutMs)
-      libc.usleep(waitMicroseconds)
-    }
-    return run()
-  } finally {
-    close(fd)
+  const deadline = Date.now() + timeoutMs
+  for (let waitMicroseconds = 100; ; waitMicroseconds = Math.min(waitMicroseconds * 2, 2_000)) {
+    const result = attempt(
+      [Errno.EAGAIN],
+      () => `lock ${JSON.stringify(path)}`,
+      () => libc.flock(fd, operation),
+    )
+    if (result >= 0) return
+    if (Date.now() >= deadline) throw new LockTimeoutError(path, timeoutMs)
+    libc.usleep(waitMicroseconds)
   }
+}
+
+/** Runs a function under the lock of a file, which is created if missing. @throws LockTimeoutError */
+export function withFileLock<T>(path: string, run: () => T, options: LockOptions = {}): T {
+  return withDescriptor(open(path, O.RDWR | O.CREAT, 0o600), fd => {
+    lockDescriptor(fd, path, options)
+    return run()
+  })
 }

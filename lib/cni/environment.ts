@@ -27,21 +27,18 @@ const nameOrId = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
 export function readCommand(environment: Environment): Command {
   const text = environment.CNI_COMMAND ?? ''
   const command = commands.find(known => known === text)
-  if (text === '') throw missingVariables(['CNI_COMMAND'])
   if (command === undefined) {
     throw new CniError(ErrorCode.invalidEnvironment, `unknown CNI_COMMAND: ${text}`, `known: ${commands.join(', ')}`)
   }
   const missing = requiredVariables[command].filter(name => !environment[name])
-  if (missing.length > 0) throw missingVariables(missing)
+  if (missing.length > 0) {
+    throw new CniError(
+      ErrorCode.invalidEnvironment,
+      `required env variables [${missing.join(',')}] missing`,
+      `a runtime sets them for ${command}: see the CNI specification, "Parameters"`,
+    )
+  }
   return command
-}
-
-function missingVariables(names: readonly string[]): CniError {
-  return new CniError(
-    ErrorCode.invalidEnvironment,
-    `required env variables [${names.join(',')}] missing`,
-    'the runtime sets them: see the CNI specification, "Parameters"',
-  )
 }
 
 /** The directories of CNI_PATH, in order. */

@@ -1,0 +1,64 @@
+/** CNI_NETNS, refused before anything is changed; the Go plugins find out when the link is built already. */
+
+import { libc } from '#libc'
+import { close, FileType, fileSystemType, O, open, statusOf, statusOfDescriptor } from '../sys/file.ts'
+import type { Environment } from './environment.ts'
+import { CniError, ErrorCode } from './errors.ts'
+import type { Command } from './types.ts'
+
+/** linux/magic.h */
+const NSFS_MAGIC = 0x6e736673
+/** linux/nsfs.h: _IO(0xb7, 3), which answers with the namespace's CLONE_* flag. */
+const NS_GET_NSTYPE = 0xb703
+/** linux/sched.h */
+const CLONE_NEWNET = 0x40000000
+
+/**
+ * Refuses a namespace that the verb cannot work with. ADD and CHECK of a plugin that enters it need a network
+ * namespace; DEL must succeed although it is gone. None may work on the plugin's own, which is the host's, unless
+ * CNI_NETNS_OVERRIDE says so (Go's skel knows the variable).
+ *
+ * @throws CniError code 8
+ */
+export function checkNetns(path: string, command: Command, environment: Environment, usesNetns: boolean): void {
+  const found = inspect(path)
+  if (typeof found === 'string') {
+    if (command === 'DEL' || !usesNetns) return
+    throw new CniError(
+      ErrorCode.invalidNetns,
+      `failed to open netns ${JSON.stringify(path)}: ${found}`,
+      'CNI_NETNS must be the path of a network namespace: /run/netns/<name>, or /proc/<pid>/ns/net',
+    )
+  }
+  const override = environment.CNI_NETNS_OVERRIDE?.toUpperCase()
+  if (override === '1' || override === 'TRUE') return
+  if (found.identity === statusOf('/proc/self/ns/net')?.identity) {
+    throw new CniError(
+      ErrorCode.invalidNetns,
+      "plugin's netns and netns from CNI_NETNS should not be the same",
+      `CNI_NETNS is ${JSON.stringify(path)}: give the container's namespace, or set CNI_NETNS_OVERRIDE=1`,
+    )
+  }
+}
+
+/** The namespace's identity, or in words why the path is no network namespace. */
+function inspect(path: string): { identity: string } | string {
+  if (path.includes('\0')) return 'the path holds a NUL character'
+  let fd: number
+  try {
+    const status = statusOf(path)
+    if (status === undefined) return 'no such file or directory'
+    // Opening anything else could block (a FIFO) or have an effect (a device).
+    if ((status.mode & FileType.MASK) !== FileType.REGULAR) return 'not a network namespace'
+    fd = open(path, O.RDONLY)
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+  try {
+    if (fileSystemType(fd) !== NSFS_MAGIC) return 'not a network namespace'
+    if (libc.ioctl(fd, NS_GET_NSTYPE, null) !== CLONE_NEWNET) return 'a namespace, but not a network namespace'
+    return { identity: statusOfDescriptor(fd).identity }
+  } finally {
+    close(fd)
+  }
+}

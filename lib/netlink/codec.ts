@@ -18,6 +18,8 @@ import { type ByteReader, type ByteWriter, DecodeError } from './wire.ts'
 export interface Codec<T> {
   /** Set when the payload is attributes again: the kernel wants NLA_F_NESTED then. */
   readonly nested?: boolean
+  /** Set when the attribute may occur several times; the codec is then called for each element. See {@link repeated}. */
+  readonly repeated?: boolean
   encode(writer: ByteWriter, value: T, siblings: Readonly<Record<string, unknown>>): void
   /** Reads the whole reader. */
   decode(reader: ByteReader, siblings: Readonly<Record<string, unknown>>): T
@@ -118,7 +120,8 @@ const NLA_F_NESTED = 0x8000
 /** Without NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
 const NLA_TYPE_MASK = 0x3fff
 
-function encodeOne(
+/** Writes one attribute: header, payload, padding. */
+export function encodeAttribute(
   writer: ByteWriter,
   type: number,
   codec: Codec<unknown>,
@@ -148,12 +151,14 @@ export function encodeAttributes<E extends Entries>(
     if (value === undefined || name === 'unknown') continue
     const entry = table.entries[name]
     if (entry === undefined) throw new TypeError(`${table.prefix} has no attribute "${name}"`)
-    encodeOne(writer, entry[0], entry[1] as Codec<unknown>, value, record)
+    const codec = entry[1] as Codec<unknown>
+    if (!codec.repeated) encodeAttribute(writer, entry[0], codec, value, record)
+    else for (const element of value as unknown[]) encodeAttribute(writer, entry[0], codec, element, record)
   }
 }
 
-/** Calls back for every attribute. */
-function walk(reader: ByteReader, each: (type: number, payload: ByteReader) => void): void {
+/** Calls back for every attribute, its type without flags. */
+export function walkAttributes(reader: ByteReader, each: (type: number, payload: ByteReader) => void): void {
   while (reader.remaining >= 4) {
     const length = reader.u16()
     const type = reader.u16() & NLA_TYPE_MASK
@@ -169,10 +174,14 @@ export function decodeAttributes<E extends Entries>(
 ): Values<AttributeTable<E>> {
   const values: Record<string, unknown> = {}
   let unknown: UnknownAttribute[] | undefined
-  walk(reader, (type, payload) => {
+  walkAttributes(reader, (type, payload) => {
     const entry = table.byType.get(type)
     if (entry !== undefined) {
-      values[entry[0]] = entry[1].decode(payload, values)
+      const [name, codec] = entry
+      const value = codec.decode(payload, values)
+      if (!codec.repeated) values[name] = value
+      else if (Array.isArray(values[name])) values[name].push(value)
+      else values[name] = [value]
       return
     }
     unknown ??= []
@@ -211,14 +220,20 @@ export function list<T>(elementType: number, element: Codec<T>): Codec<T[]> {
   return {
     nested: true,
     encode(writer, values) {
-      for (const value of values) encodeOne(writer, elementType, element as Codec<unknown>, value, {})
+      for (const value of values) encodeAttribute(writer, elementType, element as Codec<unknown>, value, {})
     },
     decode(reader) {
       const values: T[] = []
-      walk(reader, (_, payload) => values.push(element.decode(payload, {})))
+      walkAttributes(reader, (_, payload) => values.push(element.decode(payload, {})))
       return values
     },
   }
+}
+
+/** An attribute that may occur several times at its level, each time with one element of the list. */
+export function repeated<T>(element: Codec<T>): Codec<T[]> {
+  // Encoder and decoder of a table see `repeated` and pass elements, not lists.
+  return { ...(element as unknown as Codec<T[]>), repeated: true }
 }
 
 /**

@@ -1,0 +1,44 @@
+#!/bin/sh
+# Sets up a fresh Debian for building, testing, measuring and showing cnikit: the packages of the system that are
+# missing, then those of npm. Needs Node and nothing else; does nothing, and quickly, when all is there.
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() {
+  echo "setup: $1" >&2
+  exit 1
+}
+
+[ "$(id -u)" = 0 ] || fail 'network namespaces need root: run this as root (sudo npm test, sudo npm run demo)'
+command -v apt-get >/dev/null || fail 'no apt-get: this works on Debian and its relatives; elsewhere install what scripts/setup.sh lists'
+node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
+  fail "Node $(node --version) is too old: 20 or later is needed"
+
+# What the tests, the benchmark and the demo run. containernetworking-plugins are the Go plugins they compare with.
+packages='ca-certificates iproute2 iptables nftables iputils-ping curl procps
+  containernetworking-plugins containerd podman runc busybox-static'
+# shellcheck disable=SC2086 # one word each
+installed=" $(dpkg-query -W -f '${db:Status-Status}=${Package} ' $packages 2>/dev/null || true)"
+missing=''
+for package in $packages; do
+  case $installed in *" installed=$package "*) ;; *) missing="$missing $package" ;; esac
+done
+if [ -n "$missing" ]; then
+  echo "setup: installing$missing"
+  export DEBIAN_FRONTEND=noninteractive
+  log=$(mktemp)
+  # shellcheck disable=SC2086
+  if ! { apt-get -q update && apt-get -q install -y --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    fail "apt-get could not install$missing"
+  fi
+  rm -f "$log"
+fi
+
+# npm writes this file last.
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+  echo 'setup: installing npm packages'
+  npm ci --no-audit --no-fund --loglevel=error || fail 'npm ci failed'
+  touch node_modules/.package-lock.json
+fi

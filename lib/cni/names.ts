@@ -15,6 +15,19 @@ export function attachmentDigest(network: string, containerId: string, ifname: s
   return sha512(`${network}/${containerId}/${ifname}`)
 }
 
+/** IFALIASZ, linux/if.h, less the final NUL. */
+const ALIAS_LENGTH = 255
+
+/** What a link of ours carries as its alias: GC finds a network's links by it, and `ip link` shows it to people. */
+export function linkAlias(network: string, containerId: string, ifname: string): string {
+  return `${linkAliasPrefix(network)}${containerId} ${ifname}`.slice(0, ALIAS_LENGTH)
+}
+
+/** How the aliases of all the network's links begin. */
+export function linkAliasPrefix(network: string): string {
+  return `cnikit ${network} `
+}
+
 /** The name of a veth's host end: "veth" and 44 bits of the digest. */
 export function hostVethName(network: string, containerId: string, ifname: string): string {
   return HOST_VETH_PREFIX + attachmentDigest(network, containerId, ifname).slice(0, HOST_VETH_DIGITS)

@@ -4,6 +4,7 @@ import { formatMac, isUsableMac, type MacAddress, parseMac } from '../../lib/add
 import { parseConfig } from '../../lib/cni/config.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { AttachmentRequest, Dns, NetworkRequest } from '../../lib/cni/types.ts'
+import type { MasqueradeBackend } from '../../lib/firewall/masquerade.ts'
 import { schema, validate } from '#validators/bridge'
 
 /** The document, keys in the schema's spelling. */
@@ -29,8 +30,6 @@ interface BridgeDocument {
   runtimeConfig?: { mac?: string }
   args?: { cni?: { mac?: string } }
 }
-
-export type MasqueradeBackend = 'nftables' | 'iptables'
 
 /** VLANs of a trunk, both ends included. */
 export interface VlanRange {

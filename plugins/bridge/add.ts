@@ -1,0 +1,138 @@
+/** ADD: a veth pair between the container and the bridge, addresses, routes, masquerade. */
+
+import { formatMac } from '../../lib/address/mac.ts'
+import type { Prefix } from '../../lib/address/prefix.ts'
+import { delegateAdd, delegateDel } from '../../lib/cni/delegate.ts'
+import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import { runTransaction, type Transaction } from '../../lib/cni/transaction.ts'
+import type { AttachmentRequest, Interface, Result } from '../../lib/cni/types.ts'
+import { addMasquerade, deleteMasquerade, type MasqueradeBackend } from '../../lib/firewall/masquerade.ts'
+import { type Link, setLink } from '../../lib/netlink/route/link/index.ts'
+import { type Addressing, deriveAddressing } from './addressing.ts'
+import { findBridge, SharedBridge } from './bridge-link.ts'
+import { type BridgeConfig, parseBridgeConfig } from './config.ts'
+import { configureInterface, mustGetLink, refuseExistingInterface } from './container.ts'
+import { type AddressPlan, enableForwarding, planBridgeAddresses } from './gateway.ts'
+import { createVethPair, type VethPair, waitForPort } from './port.ts'
+import { type Sockets, withSockets } from './sockets.ts'
+
+export function add(request: AttachmentRequest): Result {
+  const config = parseBridgeConfig(request)
+  refuseWithoutAddresses(request, config)
+  return withSockets(request.netns, sockets => {
+    refuseExistingInterface(sockets.container, request.ifname, request.netns)
+    findBridge(sockets.host, config.bridge)
+    return runTransaction(request.environment, transaction => build(transaction, request, config, sockets))
+  })
+}
+
+/** Results of 0.1.0 and 0.2.0 cannot say "no address"; better now than after the work is done. */
+function refuseWithoutAddresses(request: AttachmentRequest, config: BridgeConfig): void {
+  if (config.ipamType !== undefined || (request.cniVersion !== '0.1.0' && request.cniVersion !== '0.2.0')) return
+  throw new CniError(
+    ErrorCode.incompatibleVersion,
+    'cannot convert: no valid IP addresses',
+    `cniVersion is "${request.cniVersion}" and there is no "ipam": use cniVersion 0.3.0 or newer`,
+  )
+}
+
+/** What the address plugin gave, and what follows from it. */
+interface Addressed {
+  readonly ipam: Result
+  readonly addressing: Addressing
+  readonly plan: AddressPlan
+}
+
+function build(transaction: Transaction, request: AttachmentRequest, config: BridgeConfig, sockets: Sockets): Result {
+  const { host, container, namespace } = sockets
+  const shared = new SharedBridge(host, config)
+  const bridge = shared.use(transaction)
+
+  const { ipamType } = config
+  const address = (type: string): Addressed => {
+    const ipam = allocate(transaction, request, type)
+    const addressing = deriveAddressing(config, ipam)
+    const plan = planBridgeAddresses(host, bridge, addressing.bridgeAddresses, config.forceAddress)
+    return { ipam, addressing, plan }
+  }
+  // An address plugin of this executable only keeps accounts: asked first, an exhausted pool costs no link. Any other
+  // may want to find the interface, as dhcp does.
+  let addressed = ipamType !== undefined && request.builtins.has(ipamType) ? address(ipamType) : undefined
+
+  const pair = createVethPair(transaction, host, request, config, { bridge, namespace: namespace.fd })
+  shared.attached()
+  if (ipamType !== undefined) addressed ??= address(ipamType)
+
+  if (addressed !== undefined) {
+    const { addressing, plan } = addressed
+    transaction.step(`configure "${request.ifname}"`, () =>
+      configureInterface(container, namespace, request.ifname, addressing, config.duplicateAddressDetection),
+    )
+    if (plan.missing.length + plan.conflicting.length > 0) {
+      transaction.step(`give bridge "${bridge.name}" its addresses`, () => shared.changeAddresses(bridge, plan))
+    }
+    if (config.isGateway) enableForwarding(transaction, addressing.addresses)
+    if (config.masquerade !== undefined) masquerade(transaction, request, config.masquerade, addressing.addresses)
+  } else if (!config.disableContainerInterface) {
+    transaction.step(`bring up "${request.ifname}"`, () => setLink(container, { name: request.ifname, up: true }))
+  }
+  const port = config.disableContainerInterface ? mustGetLink(host, pair.hostName) : waitForPort(host, pair.hostName)
+  return composeResult(request, config, { bridge, port, pair }, addressed)
+}
+
+function allocate(transaction: Transaction, request: AttachmentRequest, type: string): Result {
+  return transaction.step(
+    `allocate addresses with "${type}"`,
+    () => {
+      try {
+        return delegateAdd(request, type)
+      } catch (error) {
+        // SPEC, section 4: whoever delegates an ADD that fails owes a DEL.
+        delegateDel(request, type)
+        throw error
+      }
+    },
+    () => delegateDel(request, type),
+  )
+}
+
+function masquerade(
+  transaction: Transaction,
+  attachment: AttachmentRequest,
+  backend: MasqueradeBackend,
+  addresses: readonly Prefix[],
+): void {
+  transaction.step(
+    `masquerade with ${backend}`,
+    () => addMasquerade(backend, attachment, addresses),
+    () => deleteMasquerade(attachment, { addresses }),
+  )
+}
+
+function composeResult(
+  request: AttachmentRequest,
+  config: BridgeConfig,
+  links: { bridge: Link; port: Link; pair: VethPair },
+  addressed: Addressed | undefined,
+): Result {
+  const { bridge, port, pair } = links
+  const describe = (name: string, mac: Uint8Array, mtu: number): Interface => ({ name, mac: formatMac(mac), mtu })
+  const dns = config.dns ?? addressed?.ipam.dns
+  return {
+    interfaces: [
+      describe(bridge.name, bridge.mac, bridge.mtu),
+      describe(port.name, port.mac, port.mtu),
+      { ...describe(request.ifname, pair.containerMac, port.mtu), sandbox: request.netns },
+    ],
+    ...(addressed === undefined
+      ? {}
+      : {
+          ips: addressed.addressing.ips.map(ip => ({ ...ip, interface: CONTAINER_INTERFACE })),
+          routes: [...addressed.addressing.resultRoutes],
+        }),
+    ...(dns === undefined ? {} : { dns }),
+  }
+}
+
+/** Where the container's interface stands in the result: after the bridge and the host's end of the veth. */
+const CONTAINER_INTERFACE = 2

@@ -1,0 +1,148 @@
+/** CHECK: the attachment is as ADD left it. What later plugins of the chain may change is left to them. */
+
+import { equalAddresses, parseAddress } from '../../lib/address/address.ts'
+import { formatMac } from '../../lib/address/mac.ts'
+import { formatPrefix, networkOf, type Prefix, parsePrefix } from '../../lib/address/prefix.ts'
+import { delegateCheck } from '../../lib/cni/delegate.ts'
+import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import { hostVethName } from '../../lib/cni/names.ts'
+import type { AttachmentRequest, Result, Route } from '../../lib/cni/types.ts'
+import { checkMasquerade } from '../../lib/firewall/masquerade.ts'
+import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
+import { getLink, type Link } from '../../lib/netlink/route/link/index.ts'
+import { listRoutes } from '../../lib/netlink/route/route/index.ts'
+import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import { readSysctlIfExists } from '../../lib/netns/sysctl.ts'
+import { findBridge } from './bridge-link.ts'
+import { type BridgeConfig, parseBridgeConfig } from './config.ts'
+import { forwardingSysctls, samePrefix } from './gateway.ts'
+import { checkPortVlans } from './port-vlan.ts'
+import { withSockets } from './sockets.ts'
+
+export function check(request: AttachmentRequest): void {
+  const config = parseBridgeConfig(request)
+  const { prevResult } = request
+  if (prevResult === undefined) {
+    throw new CniError(ErrorCode.invalidNetworkConfig, 'required prevResult is missing', 'CHECK needs the result of ADD')
+  }
+  if (config.ipamType !== undefined) delegateCheck(request, config.ipamType)
+  const prefixes = ownAddresses(request, prevResult).map(({ prefix }) => prefix)
+  withSockets(request.netns, ({ host, container }) => {
+    const bridge = checkBridge(host, config)
+    const port = checkPort(host, request, config, bridge)
+    const link = checkInterface(container, request, config, prevResult)
+    if (link.linkIndex !== port.index) {
+      fail(`"${request.ifname}" is not the other end of "${port.name}"`, `its peer has index ${link.linkIndex}, not ${port.index}`)
+    }
+    checkAddresses(container, link, prefixes)
+    if (config.ipamType !== undefined) checkRoutes(container, link, prevResult.routes ?? [])
+    if (config.isGateway) checkGateway(host, bridge, ownAddresses(request, prevResult))
+  })
+  if (config.masquerade !== undefined) checkMasquerade(config.masquerade, request, prefixes)
+}
+
+function fail(message: string, details?: string): never {
+  throw new CniError(ErrorCode.checkFailed, message, details ?? 'DEL and ADD set the attachment up anew')
+}
+
+interface OwnAddress {
+  readonly prefix: Prefix
+  readonly gateway: string | undefined
+}
+
+/** Addresses of the result that belong to this interface: other plugins' interfaces may stand in it too. */
+function ownAddresses(request: AttachmentRequest, result: Result): OwnAddress[] {
+  return (result.ips ?? []).flatMap(ip => {
+    const owner = ip.interface === undefined ? undefined : result.interfaces?.[ip.interface]
+    if (owner !== undefined && (owner.name !== request.ifname || owner.sandbox !== request.netns)) return []
+    const prefix = parsePrefix(ip.address)
+    return prefix === undefined ? [] : [{ prefix, gateway: ip.gateway }]
+  })
+}
+
+function checkBridge(host: NetlinkSocket, config: BridgeConfig): Link {
+  const bridge = findBridge(host, config.bridge)
+  if (bridge === undefined) fail(`bridge "${config.bridge}" is gone`)
+  if (!bridge.up) fail(`bridge "${bridge.name}" is down`, `"ip link set ${bridge.name} up" brings it back`)
+  if (config.promiscMode && !bridge.promiscuous) fail(`bridge "${bridge.name}" is not in promiscuous mode`)
+  return bridge
+}
+
+function checkPort(host: NetlinkSocket, request: AttachmentRequest, config: BridgeConfig, bridge: Link): Link {
+  const name = hostVethName(request.network, request.containerId, request.ifname)
+  const port = getLink(host, { name })
+  if (port === undefined) fail(`host interface "${name}" is gone`)
+  if (port.kind !== 'veth') fail(`host interface "${name}" is of kind "${port.kind}", not "veth"`)
+  if (port.masterIndex !== bridge.index) {
+    fail(`"${name}" is not attached to bridge "${bridge.name}"`, `"ip link set ${name} master ${bridge.name}" attaches it`)
+  }
+  if (!port.up) fail(`host interface "${name}" is down`, `"ip link set ${name} up" brings it back`)
+  if (port.bridgePort?.hairpin !== config.hairpinMode) fail(`hairpin mode of "${name}" is not ${config.hairpinMode}`)
+  if (port.bridgePort?.isolated !== config.portIsolation) fail(`isolation of "${name}" is not ${config.portIsolation}`)
+  checkPortVlans(host, port, config, fail)
+  return port
+}
+
+function checkInterface(
+  container: NetlinkSocket,
+  request: AttachmentRequest,
+  config: BridgeConfig,
+  result: Result,
+): Link {
+  const link = getLink(container, { name: request.ifname })
+  if (link === undefined) fail(`interface "${request.ifname}" is gone from the container`)
+  if (link.kind !== 'veth') fail(`interface "${request.ifname}" is of kind "${link.kind}", not "veth"`)
+  if (link.up === config.disableContainerInterface) {
+    fail(`interface "${request.ifname}" is ${link.up ? 'up' : 'down'}`, undefined)
+  }
+  const expected = result.interfaces?.find(one => one.name === request.ifname && one.sandbox === request.netns)
+  if (expected === undefined) fail(`prevResult does not list interface "${request.ifname}" in "${request.netns}"`)
+  if (expected.mac && expected.mac.toLowerCase() !== formatMac(link.mac)) {
+    fail(`interface "${request.ifname}" has MAC ${formatMac(link.mac)}, prevResult says ${expected.mac}`)
+  }
+  return link
+}
+
+function checkAddresses(container: NetlinkSocket, link: Link, prefixes: readonly Prefix[]): void {
+  const present = listAddresses(container, { index: link.index })
+  for (const prefix of prefixes) {
+    if (!present.some(address => samePrefix(address.prefix, prefix))) {
+      fail(`address ${formatPrefix(prefix)} is gone from "${link.name}"`)
+    }
+  }
+}
+
+/** RT_TABLE_MAIN, linux/rtnetlink.h */
+const MAIN_TABLE = 254
+
+function checkRoutes(container: NetlinkSocket, link: Link, routes: readonly Route[]): void {
+  const present = listRoutes(container, { index: link.index })
+  for (const route of routes) {
+    const destination = parsePrefix(route.dst)
+    const gateway = route.gw ? parseAddress(route.gw) : undefined
+    if (destination === undefined) continue
+    const found = present.some(
+      one =>
+        (one.table ?? MAIN_TABLE) === (route.table ?? MAIN_TABLE) &&
+        samePrefix(one.destination, networkOf(destination)) &&
+        (gateway === undefined || (one.gateway !== undefined && equalAddresses(one.gateway, gateway))),
+    )
+    if (!found) fail(`route to ${route.dst}${route.gw ? ` via ${route.gw}` : ''} is gone from "${link.name}"`)
+  }
+}
+
+function checkGateway(host: NetlinkSocket, bridge: Link, own: readonly OwnAddress[]): void {
+  const present = listAddresses(host, { index: bridge.index })
+  for (const { prefix, gateway } of own) {
+    const address = gateway === undefined ? undefined : parseAddress(gateway)
+    if (address !== undefined && !present.some(one => samePrefix(one.prefix, { address, length: prefix.length }))) {
+      fail(
+        `bridge "${bridge.name}" has lost the gateway address ${gateway}/${prefix.length}`,
+        `"ip address add ${gateway}/${prefix.length} dev ${bridge.name}" brings it back`,
+      )
+    }
+  }
+  for (const name of forwardingSysctls(own.map(({ prefix }) => prefix))) {
+    if (readSysctlIfExists(name) !== '1') fail(`forwarding is off: sysctl ${name} is not 1`, `"sysctl -w ${name}=1" turns it on`)
+  }
+}

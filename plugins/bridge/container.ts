@@ -1,0 +1,111 @@
+/** The container's end: addresses, routes, and the sysctls that must stand before its link is up. */
+
+import { libc } from '#libc'
+import { familyOf } from '../../lib/address/address.ts'
+import { formatPrefix } from '../../lib/address/prefix.ts'
+import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import { addAddressRequest, listAddresses } from '../../lib/netlink/route/addr/index.ts'
+import { getLink, type Link, setLinkRequest } from '../../lib/netlink/route/link/index.ts'
+import { addRouteRequest } from '../../lib/netlink/route/route/index.ts'
+import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import type { NetworkNamespace } from '../../lib/netns/index.ts'
+import { readSysctlIfExists, writeSysctl, writeSysctlIfExists } from '../../lib/netns/sysctl.ts'
+import { Errno } from '../../lib/sys/errno.ts'
+import type { Addressing, RouteSpec } from './addressing.ts'
+
+/** @throws CniError code 104 when the container already has an interface of that name */
+export function refuseExistingInterface(container: NetlinkSocket, ifname: string, netns: string): void {
+  const link = getLink(container, { name: ifname })
+  if (link === undefined) return
+  throw new CniError(
+    ErrorCode.conflict,
+    `interface "${ifname}" already exists in the namespace "${netns}"`,
+    'run DEL for the attachment first, or choose another interface name',
+  )
+}
+
+/** Addresses and routes of the container's interface, and the link up: one datagram, in the order that the kernel needs. */
+export function configureInterface(
+  container: NetlinkSocket,
+  namespace: NetworkNamespace,
+  ifname: string,
+  addressing: Addressing,
+  duplicateAddressDetection: boolean,
+): void {
+  const link = mustGetLink(container, ifname)
+  if (addressing.addresses.some(prefix => familyOf(prefix.address) === 6)) {
+    namespace.run(() => prepareIpv6(ifname, duplicateAddressDetection))
+  }
+  container.executeAll([
+    ...addressing.addresses.map(prefix =>
+      addAddressRequest({ index: link.index, name: ifname, prefix, noDad: !duplicateAddressDetection }),
+    ),
+    // With arp_notify the kernel announces the addresses when the link comes up.
+    setLinkRequest({ index: link.index, name: ifname, up: true, ipv4Conf: { arpNotify: 1 } }),
+  ])
+  // A route that is there already is as good as one added: results may name a route twice, as the Go plugin's do.
+  container.executeAll(
+    addressing.routes.map(spec => routeRequest(link, spec)),
+    { expected: [Errno.EEXIST] },
+  )
+  if (duplicateAddressDetection) waitForAddresses(container, link)
+}
+
+export function mustGetLink(socket: NetlinkSocket, name: string): Link {
+  const link = getLink(socket, { name })
+  if (link !== undefined) return link
+  throw new CniError(ErrorCode.kernel, `interface "${name}" vanished while it was configured`)
+}
+
+function routeRequest(link: Link, { destination, gateway, route }: RouteSpec) {
+  return addRouteRequest({
+    index: link.index,
+    destination,
+    gateway,
+    mtu: route.mtu,
+    advmss: route.advmss,
+    priority: route.priority,
+    table: route.table,
+    scope: route.scope,
+  })
+}
+
+/** Sysctls have no netlink form in IPv6. Runs inside the container's namespace. */
+function prepareIpv6(ifname: string, duplicateAddressDetection: boolean): void {
+  const directory = `net/ipv6/conf/${ifname}`
+  if (readSysctlIfExists(`${directory}/disable_ipv6`) === undefined) {
+    throw new CniError(
+      ErrorCode.kernelFeatureMissing,
+      'the kernel has no IPv6, but the network gives IPv6 addresses',
+      'boot without ipv6.disable=1, or remove the IPv6 ranges',
+    )
+  }
+  for (const name of ['lo', ifname]) {
+    if (readSysctlIfExists(`net/ipv6/conf/${name}/disable_ipv6`) !== '0') {
+      writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, '0')
+    }
+  }
+  writeSysctl(`${directory}/keep_addr_on_down`, '1')
+  writeSysctl(`${directory}/accept_dad`, duplicateAddressDetection ? '1' : '0')
+  if (duplicateAddressDetection) writeSysctlIfExists(`${directory}/enhanced_dad`, '1')
+}
+
+const SETTLE_TIMEOUT_MS = 5_000
+
+/** Waits until duplicate address detection has accepted the addresses. @throws CniError code 104 for a duplicate */
+function waitForAddresses(container: NetlinkSocket, link: Link): void {
+  const deadline = Date.now() + SETTLE_TIMEOUT_MS
+  for (;;) {
+    const addresses = listAddresses(container, { index: link.index, family: 6 })
+    const duplicate = addresses.find(address => address.dadFailed)
+    if (duplicate !== undefined) {
+      throw new CniError(
+        ErrorCode.conflict,
+        `another host already has the address ${formatPrefix(duplicate.prefix)} (duplicate address detection)`,
+        'find it with "ip -6 neighbour", or exclude the address from the range',
+      )
+    }
+    if (!addresses.some(address => address.tentative) || Date.now() > deadline) return
+    libc.usleep(10_000)
+  }
+}

@@ -1,0 +1,55 @@
+/** DEL: everything of the attachment goes, whatever is there of it and whatever is known of it. */
+
+import { parsePrefix, type Prefix } from '../../lib/address/prefix.ts'
+import { delegateDel } from '../../lib/cni/delegate.ts'
+import { hostVethName } from '../../lib/cni/names.ts'
+import type { AttachmentRequest } from '../../lib/cni/types.ts'
+import { deleteMasquerade, type PendingClose } from '../../lib/firewall/masquerade.ts'
+import { deleteLink, getLink } from '../../lib/netlink/route/link/index.ts'
+import { NetlinkProtocol, type NetlinkSocket } from '../../lib/netlink/socket.ts'
+import { openNamespaceIfExists } from '../../lib/netns/index.ts'
+import { runAll } from './best-effort.ts'
+import { parseBridgeConfig } from './config.ts'
+import { withHostSocket } from './sockets.ts'
+
+export function del(request: AttachmentRequest): void {
+  const config = parseBridgeConfig(request)
+  const addresses = (request.prevResult?.ips ?? []).map(ip => parsePrefix(ip.address)).filter(isPrefix)
+  let masquerade: PendingClose | undefined
+  runAll([
+    // Before the link: both make this process wait for the kernel, and so they wait together.
+    () => {
+      masquerade = deleteMasquerade(request, { addresses })
+    },
+    () => withHostSocket(host => deletePair(host, request)),
+    // Last: an address may be given out again only when the link that had it is gone.
+    () => {
+      if (config.ipamType !== undefined) delegateDel(request, config.ipamType)
+    },
+    () => masquerade?.close(),
+  ])
+}
+
+function isPrefix(prefix: Prefix | undefined): prefix is Prefix {
+  return prefix !== undefined
+}
+
+/** Removes the pair by its host end, which needs no namespace; one that the Go plugin made only by the container's. */
+function deletePair(host: NetlinkSocket, request: AttachmentRequest): void {
+  if (deleteLink(host, { name: hostVethName(request.network, request.containerId, request.ifname), missing: 'ignore' })) return
+  const namespace = openNamespaceIfExists(request.netns)
+  if (namespace === undefined) return
+  try {
+    const container = namespace.openSocket(NetlinkProtocol.route)
+    try {
+      // Anything but a veth is not a bridge network's to remove.
+      if (getLink(container, { name: request.ifname })?.kind === 'veth') {
+        deleteLink(container, { name: request.ifname, missing: 'ignore' })
+      }
+    } finally {
+      container.close()
+    }
+  } finally {
+    namespace.close()
+  }
+}

@@ -1,0 +1,64 @@
+/** The bridge as a router: its addresses, and forwarding. */
+
+import { equalAddresses, familyOf } from '../../lib/address/address.ts'
+import { formatPrefix, type Prefix, prefixesOverlap } from '../../lib/address/prefix.ts'
+import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import type { Transaction } from '../../lib/cni/transaction.ts'
+import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
+import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import { readSysctl, writeSysctl } from '../../lib/netns/sysctl.ts'
+
+/** What a bridge lacks, and what is in the way. */
+export interface AddressPlan {
+  readonly missing: readonly Prefix[]
+  readonly conflicting: readonly Prefix[]
+}
+
+/**
+ * Compares a bridge's addresses with the wanted. In IPv4 any other address is in the way; in IPv6, where links have
+ * several, one whose prefix overlaps.
+ * @throws CniError code 104 when something is in the way and `force` is false
+ */
+export function planBridgeAddresses(
+  socket: NetlinkSocket,
+  bridge: { index: number; name: string },
+  wanted: readonly Prefix[],
+  force: boolean,
+): AddressPlan {
+  const present = listAddresses(socket, { index: bridge.index }).map(address => address.prefix)
+  const conflicting = present.filter(
+    prefix => !wanted.some(one => samePrefix(one, prefix)) && wanted.some(one => inTheWay(prefix, one)),
+  )
+  if (conflicting.length > 0 && !force) {
+    const [first = ''] = conflicting.map(formatPrefix)
+    throw new CniError(
+      ErrorCode.conflict,
+      `"${bridge.name}" already has an IP address different from ${wanted.map(formatPrefix).join(', ')}: ${first}`,
+      `remove it with "ip address delete ${first} dev ${bridge.name}", use another bridge, or set "forceAddress": true`,
+    )
+  }
+  return { missing: wanted.filter(one => !present.some(prefix => samePrefix(one, prefix))), conflicting }
+}
+
+export function samePrefix(a: Prefix, b: Prefix): boolean {
+  return a.length === b.length && equalAddresses(a.address, b.address)
+}
+
+function inTheWay(present: Prefix, wanted: Prefix): boolean {
+  if (familyOf(present.address) !== familyOf(wanted.address)) return false
+  return familyOf(wanted.address) === 4 || prefixesOverlap(present, wanted)
+}
+
+const forwarding = { 4: 'net/ipv4/ip_forward', 6: 'net/ipv6/conf/all/forwarding' } as const
+
+/** Sysctls that let the host forward packets of the families in use. */
+export function forwardingSysctls(prefixes: readonly Prefix[]): string[] {
+  return [...new Set(prefixes.map(prefix => forwarding[familyOf(prefix.address)]))]
+}
+
+/** Lets the host forward. Never undone: by then other networks may rely on it. */
+export function enableForwarding(transaction: Transaction, prefixes: readonly Prefix[]): void {
+  for (const name of forwardingSysctls(prefixes)) {
+    if (readSysctl(name) !== '1') transaction.step(`set sysctl ${name}`, () => writeSysctl(name, '1'))
+  }
+}

@@ -1,0 +1,37 @@
+/** GC: what this network's lost attachments have left behind. */
+
+import { delegateGc } from '../../lib/cni/delegate.ts'
+import { hostVethName, linkAliasPrefix } from '../../lib/cni/names.ts'
+import type { GcRequest } from '../../lib/cni/types.ts'
+import { gcMasquerade } from '../../lib/firewall/masquerade.ts'
+import { deleteLinks, listLinks } from '../../lib/netlink/route/link/index.ts'
+import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import { runAll } from './best-effort.ts'
+import { parseBridgeConfig } from './config.ts'
+import { withHostSocket } from './sockets.ts'
+
+export function gc(request: GcRequest): void {
+  const config = parseBridgeConfig(request)
+  const { validAttachments, network } = request
+  runAll([
+    () => {
+      if (validAttachments === undefined) return
+      const names = new Set(validAttachments.map(one => hostVethName(network, one.containerId, one.ifname)))
+      withHostSocket(host => deleteLostPairs(host, network, names))
+    },
+    () => {
+      if (validAttachments !== undefined) gcMasquerade(network, validAttachments)
+    },
+    // Last, as in DEL: addresses are free when their links are gone.
+    () => {
+      if (config.ipamType !== undefined) delegateGc(request, config.ipamType)
+    },
+  ])
+}
+
+/** The network's links are known by their alias; those of valid attachments by their derived names. */
+function deleteLostPairs(host: NetlinkSocket, network: string, validNames: ReadonlySet<string>): void {
+  const prefix = linkAliasPrefix(network)
+  const lost = listLinks(host, { kind: 'veth' }).filter(link => link.alias?.startsWith(prefix) && !validNames.has(link.name))
+  deleteLinks(host, lost)
+}

@@ -1,0 +1,85 @@
+/** The veth pair: its host end is a port of the bridge, its other end the container's interface. */
+
+import { libc } from '#libc'
+import { type MacAddress, randomMac } from '../../lib/address/mac.ts'
+import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import { hostVethName, linkAlias } from '../../lib/cni/names.ts'
+import type { Transaction } from '../../lib/cni/transaction.ts'
+import type { AttachmentRequest } from '../../lib/cni/types.ts'
+import { addLink, deleteLink, getLink, type Link, setLink } from '../../lib/netlink/route/link/index.ts'
+import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import type { BridgeConfig } from './config.ts'
+
+export interface VethPair {
+  readonly hostName: string
+  readonly hostMac: MacAddress
+  readonly containerMac: MacAddress
+}
+
+/** Both ends in one message: the container's is made in its namespace, under its final name. */
+export function createVethPair(
+  transaction: Transaction,
+  host: NetlinkSocket,
+  request: AttachmentRequest,
+  config: BridgeConfig,
+  place: { bridge: Link; namespace: number },
+): VethPair {
+  const hostName = hostVethName(request.network, request.containerId, request.ifname)
+  // Addresses given at creation are not changed again by udev (MACAddressPolicy), so the result stays true.
+  const pair = { hostName, hostMac: randomMac(), containerMac: config.mac ?? randomMac() }
+  const mtu = config.mtu > 0 ? { mtu: config.mtu } : {}
+  transaction.step(
+    `create veth pair "${hostName}" and "${request.ifname}"`,
+    () => {
+      // Left by an ADD of this same attachment that was killed.
+      deleteLink(host, { name: hostName, missing: 'ignore' })
+      addLink(host, {
+        name: hostName,
+        kind: 'veth',
+        mac: pair.hostMac,
+        master: place.bridge.index,
+        up: true,
+        ...mtu,
+        peer: { name: request.ifname, mac: pair.containerMac, namespaceFd: place.namespace, ...mtu },
+      })
+    },
+    () => deleteLink(host, { name: hostName, missing: 'ignore' }),
+  )
+  transaction.step(`configure port "${hostName}"`, () =>
+    setLink(host, {
+      name: hostName,
+      alias: linkAlias(request.network, request.containerId, request.ifname),
+      ...portSettings(config),
+    }),
+  )
+  return pair
+}
+
+function portSettings(config: BridgeConfig) {
+  if (!config.hairpinMode && !config.portIsolation) return {}
+  return { bridgePort: { hairpin: config.hairpinMode, isolated: config.portIsolation } }
+}
+
+/** How long the kernel may take to notice a carrier. */
+const PORT_TIMEOUT_MS = 2_500
+
+/**
+ * Waits until the port passes traffic. Bringing the container's end up raises the carrier, but frames are dropped until
+ * the kernel's link watch has run; since Linux 6.8 asking for the link makes it run.
+ * @throws CniError code 100
+ */
+export function waitForPort(host: NetlinkSocket, name: string): Link {
+  const deadline = Date.now() + PORT_TIMEOUT_MS
+  for (;;) {
+    const link = getLink(host, { name })
+    if (link?.operState === 'up') return link
+    if (link === undefined || Date.now() > deadline) {
+      throw new CniError(
+        ErrorCode.kernel,
+        `bridge port "${name}" is ${link === undefined ? 'gone' : `in state "${link.operState}"`}`,
+        'look for another program that manages the link (NetworkManager, systemd-networkd), with "ip monitor link"',
+      )
+    }
+    libc.usleep(200)
+  }
+}

@@ -30,7 +30,7 @@ const newestVersion: CniVersion = '1.1.0'
 export async function runPlugin(load: PluginLoader, options: RunOptions = {}): Promise<never> {
   holdTerminatingSignals()
   const status = await dispatch(load, processStreams(), options)
-  // Nothing is buffered, and the runtime's own way out costs more.
+  // Nothing is buffered that could be lost; the runtime's own way out costs a little more.
   libc._exit(status)
   throw new Error('_exit came back')
 }

@@ -3,7 +3,7 @@
 import { schema, validate } from '#validators/result-0.2'
 import { CniError, ErrorCode } from '../errors.ts'
 import type { Dns, IpConfig, Result, Route } from '../types.ts'
-import { dnsOf, plainRoute, readIp, readRoute, resultOf } from './parts.ts'
+import { canonicalAddress, canonicalPrefix, dnsOf, plainRoute, readRoute, resultOf } from './parts.ts'
 import type { ResultFamily } from './result-family.ts'
 
 interface FamilyPart {
@@ -29,7 +29,10 @@ export const family020: ResultFamily<Document020> = {
     for (const name of ['ip4', 'ip6'] as const) {
       const part = document[name]
       if (part === undefined) continue
-      ips.push(readIp({ address: part.ip, ...(part.gateway ? { gateway: part.gateway } : {}) }, name))
+      ips.push({
+        address: canonicalPrefix(part.ip, `${name}.ip`),
+        ...(part.gateway ? { gateway: canonicalAddress(part.gateway, `${name}.gateway`) } : {}),
+      })
       routes.push(
         ...(part.routes ?? []).map((route, index) => plainRoute(readRoute(route, `${name}.routes[${index}]`))),
       )

@@ -1,0 +1,94 @@
+/** `ip link`: requests sent and answered at once. */
+
+import { Errno } from '../../../sys/errno.ts'
+import { request } from '../../message.ts'
+import type { NetlinkSocket } from '../../socket.ts'
+import { RouteMessage } from '../message-types.ts'
+import { decodeLink, type Link } from './link.ts'
+import { ExtendedMask, linkFormat } from './message.ts'
+import {
+  addLinkRequest,
+  deleteLinkRequest,
+  describeTarget,
+  type LinkTarget,
+  setLinkRequest,
+  targetOf,
+} from './requests.ts'
+import type { NewLink } from './settings.ts'
+
+/** @throws NetlinkError, EEXIST when the name is taken, EOPNOTSUPP when the kernel does not know the kind */
+export function addLink(socket: NetlinkSocket, link: NewLink): void {
+  socket.execute(addLinkRequest(link))
+}
+
+/** @throws NetlinkError, ENODEV when there is no such link */
+export function setLink(socket: NetlinkSocket, changes: Parameters<typeof setLinkRequest>[0]): void {
+  socket.execute(setLinkRequest(changes))
+}
+
+/**
+ * @param options.missing "ignore" to accept that there is no such link
+ * @returns whether there was one
+ * @throws NetlinkError
+ */
+export function deleteLink(
+  socket: NetlinkSocket,
+  target: LinkTarget | { readonly group: number },
+  options: { missing?: 'ignore' } = {},
+): boolean {
+  const [failure] = socket.tryAll([deleteLinkRequest(target)])
+  if (failure === undefined) return true
+  if (options.missing === 'ignore' && failure.errno === Errno.ENODEV) return false
+  throw failure
+}
+
+/** Statistics are a third of an answer's bytes and seldom wanted. */
+const maskFor = (options: { statistics?: boolean }) => (options.statistics ? 0 : ExtendedMask.skipStatistics)
+
+/** The link, or undefined. A name may also be an alternative name. @throws NetlinkError */
+export function getLink(
+  socket: NetlinkSocket,
+  target: LinkTarget,
+  options: { statistics?: boolean } = {},
+): Link | undefined {
+  const { header, attributes } = targetOf(target)
+  const answer = socket.get(
+    linkFormat,
+    request(linkFormat, {
+      type: RouteMessage.getLink,
+      operation: `read ${describeTarget(target)}`,
+      header,
+      attributes: { ...attributes, extMask: maskFor(options) },
+    }),
+  )
+  return answer && decodeLink(answer)
+}
+
+/** Which links; all of them when empty. */
+export interface LinkFilter {
+  readonly kind?: string | undefined
+  /** Index of the bridge whose ports are wanted. */
+  readonly master?: number | undefined
+}
+
+/** The links of the socket's namespace, ordered by index. @throws NetlinkError */
+export function listLinks(
+  socket: NetlinkSocket,
+  filter: LinkFilter = {},
+  options: { statistics?: boolean } = {},
+): Link[] {
+  const links = socket.dump(
+    linkFormat,
+    request(linkFormat, {
+      type: RouteMessage.getLink,
+      operation: 'list links',
+      attributes: {
+        master: filter.master,
+        linkinfo: filter.kind === undefined ? undefined : { kind: filter.kind },
+        extMask: maskFor(options),
+      },
+    }),
+  )
+  // The kernel drops a filter by a kind that it does not know.
+  return links.map(decodeLink).filter(link => filter.kind === undefined || link.kind === filter.kind)
+}

@@ -106,9 +106,14 @@ export function createElements(name: SetName, elements: readonly SetElement[], o
   return elementRequest('newElement', name, elements, createFlags(options))
 }
 
-/** `nft delete element`; ENOENT when one of them is not there. */
+/** `nft delete element`; ENOENT when one of them is not there. Only keys count. */
 export function deleteElements(name: SetName, elements: readonly SetElement[]): Request {
-  return elementRequest('deleteElement', name, elements)
+  const keys = elements.map(({ key, keyEnd, intervalEnd }) => ({
+    key,
+    ...(keyEnd && { keyEnd }),
+    ...(intervalEnd && { intervalEnd }),
+  }))
+  return elementRequest('deleteElement', name, keys)
 }
 
 /** Asks for the element that a key finds: `socket.get(elementFormat, getElement(name, key))`. */

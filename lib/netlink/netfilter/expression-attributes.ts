@@ -3,7 +3,7 @@
  * @see linux/netfilter/nf_tables.h
  */
 
-import { attributeTable, list, nested, string, u8, u32be, u64be, type Values, variant } from '../codec.ts'
+import { attributeTable, bytes, list, nested, string, u8, u32be, u64be, type Values, variant } from '../codec.ts'
 import { data } from './data.ts'
 
 const counter = attributeTable('NFTA_COUNTER', { bytes: [1, u64be], packets: [2, u64be] })
@@ -68,6 +68,8 @@ const tables = {
     flags: [5, u32be],
   }),
   masq: attributeTable('NFTA_MASQ', { flags: [1, u32be], regProtoMin: [2, u32be], regProtoMax: [3, u32be] }),
+  /** An xtables match within nftables, as iptables-nft makes them; `info` is the match's own structure. */
+  match: attributeTable('NFTA_MATCH', { name: [1, string], rev: [2, u32be], info: [3, bytes] }),
   meta: attributeTable('NFTA_META', { dreg: [1, u32be], key: [2, u32be], sreg: [3, u32be] }),
   nat: attributeTable('NFTA_NAT', {
     type: [1, u32be],
@@ -100,6 +102,8 @@ const tables = {
   range: attributeTable('NFTA_RANGE', { sreg: [1, u32be], op: [2, u32be], fromData: [3, data], toData: [4, data] }),
   redir: attributeTable('NFTA_REDIR', { regProtoMin: [1, u32be], regProtoMax: [2, u32be], flags: [3, u32be] }),
   reject: attributeTable('NFTA_REJECT', { type: [1, u32be], icmpCode: [2, u8] }),
+  /** An xtables target within nftables. */
+  target: attributeTable('NFTA_TARGET', { name: [1, string], rev: [2, u32be], info: [3, bytes] }),
 }
 
 export type ExpressionKind = keyof typeof tables

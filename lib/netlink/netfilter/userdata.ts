@@ -7,8 +7,8 @@ import { allocate, decodeText, encodeText } from '../../sys/bytes.ts'
 
 /** The type of the comment among an object's user data. */
 const COMMENT_TYPE = { table: 0, chain: 0, rule: 0, element: 0, set: 7 } as const
-/** NFTNL_UDATA_COMMENT_MAXLEN with the final NUL: nft refuses to load longer ones from a file. */
-export const COMMENT_MAX_BYTES = 127
+/** NFTNL_UDATA_COMMENT_MAXLEN, without the final NUL: nft refuses to load longer ones from a file. */
+export const COMMENT_MAX_BYTES = 128
 
 export type CommentedObject = keyof typeof COMMENT_TYPE
 

@@ -1,0 +1,48 @@
+/** Running iptables-save and iptables-restore. */
+
+import { CniError, ErrorCode } from '../../cni/errors.ts'
+import { FileType, statusOf } from '../../sys/file.ts'
+import { spawnSync } from '../../sys/host.ts'
+
+type Environment = Readonly<Record<string, string>>
+
+/** Runtimes may call plugins with an empty environment. */
+const DIRECTORIES = ['/usr/sbin', '/sbin', '/usr/bin', '/bin', '/usr/local/sbin']
+const EXECUTABLE_BITS = 0o111
+
+/** The path of the first of the programs that is installed. @throws CniError code 108 */
+export function findProgram(names: readonly string[], environment: Environment): string {
+  const directories = [...DIRECTORIES, ...(environment.PATH ?? '').split(':').filter(path => path.startsWith('/'))]
+  for (const name of names) {
+    for (const directory of directories) {
+      const path = `${directory}/${name}`
+      const mode = statusOf(path)?.mode ?? 0
+      if ((mode & FileType.MASK) === FileType.REGULAR && (mode & EXECUTABLE_BITS) !== 0) return path
+    }
+  }
+  throw new CniError(
+    ErrorCode.hostProgramFailed,
+    `"${names.join('" or "')}" is in none of ${[...new Set(directories)].join(', ')}`,
+    'Install iptables, or remove "ipMasqBackend": "iptables" from the network configuration: nftables needs no program.',
+  )
+}
+
+/** Runs the first of the programs that is installed, and returns what it printed. @throws CniError code 108 */
+export function runProgram(
+  names: readonly string[],
+  options: { arguments: readonly string[]; input?: string; environment: Environment },
+): string {
+  const path = findProgram(names, options.environment)
+  const result = spawnSync(path, {
+    arguments: options.arguments,
+    environment: { PATH: DIRECTORIES.join(':'), ...options.environment },
+    ...(options.input !== undefined && { input: options.input }),
+    captureStderr: true,
+  })
+  if (result.status === 0) return result.stdout
+  throw new CniError(
+    ErrorCode.hostProgramFailed,
+    `${path} ${options.arguments.join(' ')} failed with status ${result.status}: ${result.stderr.trim()}`,
+    options.input === undefined ? undefined : `It was given:\n${options.input}`,
+  )
+}

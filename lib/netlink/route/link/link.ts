@@ -3,6 +3,7 @@
 import type { MacAddress } from '../../../address/mac.ts'
 import type { Values } from '../../codec.ts'
 import type { Answer } from '../../message.ts'
+import { present } from '../present.ts'
 import type { Ipv4DeviceSettings, Ipv6DeviceSettings } from './device-configuration.ts'
 import { LinkFlag } from './header.ts'
 import type { BridgePortSettings } from './kinds/bridge-port.ts'
@@ -87,11 +88,6 @@ export function decodeLink({ header, attributes }: LinkAnswer): Link {
     }),
     ...decodeKind(attributes),
   }
-}
-
-/** Without the keys that have no value. */
-export function present<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
 }
 
 function decodeKind({ linkinfo }: LinkAttributes): Pick<Partial<Link>, 'kind' | 'bridgePort' | keyof KindSettings> {

@@ -21,6 +21,22 @@ const errnoAddress = (symbols.__errno_location as () => number)()
 
 export const libc = { ...symbols, errno: () => read.i32(errnoAddress, 0) } as unknown as Libc
 
+/** Numbers of signal(7), the same on x86-64 and arm64. */
+const signalNumbers: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGILL: 4,
+  SIGABRT: 6,
+  SIGBUS: 7,
+  SIGFPE: 8,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGPIPE: 13,
+  SIGALRM: 14,
+  SIGTERM: 15,
+}
+
 export const host: Host = {
   sha512: text => new Bun.CryptoHasher('sha512').update(text).digest('hex'),
 
@@ -32,7 +48,7 @@ export const host: Host = {
       stderr: options.captureStderr ? 'pipe' : 'inherit',
     })
     return {
-      status: child.exitCode ?? 128 + (child.signalCode === null ? 0 : 1),
+      status: child.exitCode ?? 128 + (signalNumbers[child.signalCode ?? ''] ?? 0),
       stdout: child.stdout.toString(),
       stderr: child.stderr?.toString() ?? '',
     }

@@ -32,7 +32,8 @@ export const host: Host = {
       encoding: 'utf8',
       maxBuffer: 64 << 20,
     })
-    if (child.error) throw child.error
+    // EPIPE only says that the program ended without reading all of its input, which is its own affair.
+    if (child.error && (child.error as NodeJS.ErrnoException).code !== 'EPIPE') throw child.error
     const signal = child.signal === null ? 0 : constants.signals[child.signal]
     return { status: child.status ?? 128 + signal, stdout: child.stdout, stderr: child.stderr ?? '' }
   },

@@ -30,6 +30,7 @@ export const libcSymbols = {
   _exit: ['i32', 'i32'],
   sigprocmask: ['i32', 'i32', 'ptr', 'ptr'],
   sigpending: ['i32', 'ptr'],
+  signal: ['i64', 'i32', 'i64'],
   setns: ['i32', 'i32', 'i32'],
   unshare: ['i32', 'i32'],
   mount: ['i32', 'ptr', 'ptr', 'ptr', 'i64', 'ptr'],

@@ -6,21 +6,22 @@ import t from 'tap'
 const run = new URL('../../../lib/cni/run.js', import.meta.url).href
 const transaction = new URL('../../../lib/cni/transaction.js', import.meta.url).href
 
-/** A plugin of its own process; its ADD waits in a step until a signal is pending. */
+/** A plugin of its own process; its ADD is sent a signal in its first step. */
 const program = `
 import { runPlugin } from ${JSON.stringify(run)}
 import { runTransaction } from ${JSON.stringify(transaction)}
-import { pendingSignal } from ${JSON.stringify(new URL('../../../lib/sys/signals.js', import.meta.url).href)}
+import { spawnSync } from 'node:child_process'
 import { writeSync } from 'node:fs'
 const say = text => writeSync(2, text + '\\n')
 const plugin = {
   name: 'process', about: 'test', supportedVersions: ['1.1.0'], usesNetns: false,
   add(request) {
-    if (request.ifname !== 'wait') return { ips: [{ address: '10.1.0.5/16' }] }
+    const result = { ips: [{ address: '10.1.0.5/16' }] }
+    if (!request.ifname.startsWith('SIG')) return result
     return runTransaction(request.environment, transaction => {
-      transaction.step('wait', () => { say('waiting'); while (pendingSignal() === undefined); }, () => say('undone'))
-      transaction.step('go on', () => say('went on'))
-      return {}
+      transaction.step('one', () => spawnSync('kill', ['-s', request.ifname, String(process.pid)]), () => say('undone'))
+      transaction.step('two', () => say('went on'))
+      return result
     })
   },
   del() { say('DEL') }, check() {}, gc() {}, status() {},
@@ -54,16 +55,19 @@ t.test('the process prints its result and ends with status 0', async t => {
   t.strictSame(JSON.parse(texts.stdout), { cniVersion: '1.1.0', ips: [{ address: '10.1.0.5/16' }] })
 })
 
-t.test('a signal lets the step end, undoes it, and is answered with code 107', async t => {
+t.test('a signal in the middle is no end in the middle: what was begun is finished, or undone', async t => {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-    const { child, texts } = start('wait', 'pipe')
-    child.stderr?.on('data', () => {
-      if (texts.stderr.startsWith('waiting')) child.kill(signal)
-    })
-    const [status] = await once(child, 'close')
-    t.equal(status, 1)
-    t.equal(texts.stderr, 'waiting\nundone\n')
-    t.match(JSON.parse(texts.stdout), { code: 107, msg: `interrupted by ${signal} before "go on"` })
+    const { child, texts } = start(signal, 'pipe')
+    const [status, killedBy] = await once(child, 'close')
+    t.equal(killedBy, null)
+    // Node has threads of its own, and the kernel chooses which is given the signal; the executables have one thread.
+    if (status === 0) {
+      t.equal(texts.stderr, 'went on\n')
+      t.match(JSON.parse(texts.stdout), { ips: [{ address: '10.1.0.5/16' }] })
+    } else {
+      t.equal(texts.stderr, 'undone\n')
+      t.match(JSON.parse(texts.stdout), { code: 107, msg: `interrupted by ${signal} before "two"` })
+    }
   }
 })
 

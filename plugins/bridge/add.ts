@@ -14,6 +14,7 @@ import { type BridgeConfig, parseBridgeConfig } from './config.ts'
 import { configureInterface, mustGetLink, refuseExistingInterface } from './container.ts'
 import { type AddressPlan, enableForwarding, planBridgeAddresses } from './gateway.ts'
 import { createVethPair, type VethPair, waitForPort } from './port.ts'
+import { setPortVlans, usesVlans } from './port-vlan.ts'
 import { type Sockets, withSockets } from './sockets.ts'
 
 export function add(request: AttachmentRequest): Result {
@@ -61,6 +62,7 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
 
   const pair = createVethPair(transaction, host, request, config, { bridge, namespace: namespace.fd })
   shared.attached()
+  if (usesVlans(config)) setPortVlans(transaction, host, mustGetLink(host, pair.hostName), config)
   if (ipamType !== undefined) addressed ??= address(ipamType)
 
   if (addressed !== undefined) {
@@ -116,7 +118,11 @@ function composeResult(
   addressed: Addressed | undefined,
 ): Result {
   const { bridge, port, pair } = links
-  const describe = (name: string, mac: Uint8Array, mtu: number): Interface => ({ name, mac: formatMac(mac), mtu })
+  const describe = (name: string, mac: Uint8Array | undefined, mtu: number): Interface => ({
+    name,
+    ...(mac === undefined ? {} : { mac: formatMac(mac) }),
+    mtu,
+  })
   const dns = config.dns ?? addressed?.ipam.dns
   return {
     interfaces: [

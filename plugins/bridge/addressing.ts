@@ -1,8 +1,14 @@
 /** What an IPAM result means for a bridge network: the container's addresses and routes, the bridge's own addresses. */
 
-import { type Family, familyOf, type IpAddress, nextAddress, parseAddress } from '../../lib/address/address.ts'
+import {
+  type Family,
+  familyOf,
+  formatAddress,
+  type IpAddress,
+  nextAddress,
+  parseAddress,
+} from '../../lib/address/address.ts'
 import { formatPrefix, networkAddress, type Prefix, parsePrefix } from '../../lib/address/prefix.ts'
-import { formatAddress } from '../../lib/address/address.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { IpConfig, Result, Route } from '../../lib/cni/types.ts'
 import type { BridgeConfig } from './config.ts'

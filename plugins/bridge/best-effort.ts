@@ -4,7 +4,7 @@ import { CniError } from '../../lib/cni/errors.ts'
 import { toCniError } from '../../lib/cni/failure.ts'
 
 /** Runs every function, and throws at the end if any failed: the first error, with the others in its details. */
-export function runAll(functions: readonly (() => void)[]): void {
+export function runAll(functions: readonly (() => unknown)[]): void {
   const errors: CniError[] = []
   for (const run of functions) {
     try {

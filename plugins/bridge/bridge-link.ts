@@ -13,6 +13,7 @@ import { close, O, open } from '../../lib/sys/file.ts'
 import { lockDescriptor } from '../../lib/sys/lock.ts'
 import type { BridgeConfig } from './config.ts'
 import type { AddressPlan } from './gateway.ts'
+import { usesVlans } from './port-vlan.ts'
 
 /** The bridge of that name, or undefined. @throws CniError code 104 when the name is another kind of link's */
 export function findBridge(socket: NetlinkSocket, name: string): Link | undefined {
@@ -106,8 +107,8 @@ export class SharedBridge {
   }
 
   #withProperties(bridge: Link): Link {
-    const { promiscMode, vlan, vlanTrunk } = this.#config
-    const filter = (vlan > 0 || vlanTrunk.length > 0) && !bridge.bridge?.vlanFiltering
+    const { promiscMode } = this.#config
+    const filter = usesVlans(this.#config) && !bridge.bridge?.vlanFiltering
     const promiscuous = promiscMode && !bridge.promiscuous
     if (!filter && !promiscuous && bridge.up) return bridge
     setLink(this.#socket, {
@@ -132,7 +133,10 @@ export class SharedBridge {
     try {
       const bridge = findBridge(this.#socket, this.#config.bridge)
       if (bridge === undefined || listLinks(this.#socket, { master: bridge.index }).length > 0) return
-      if (this.#created) return deleteLink(this.#socket, { index: bridge.index })
+      if (this.#created) {
+        deleteLink(this.#socket, { index: bridge.index })
+        return
+      }
       for (const prefix of this.#added) deleteAddress(this.#socket, { index: bridge.index, prefix })
       for (const prefix of this.#removed) addAddress(this.#socket, this.#addressOptions(bridge, prefix))
     } finally {

@@ -16,14 +16,18 @@ import { readSysctlIfExists } from '../../lib/netns/sysctl.ts'
 import { findBridge } from './bridge-link.ts'
 import { type BridgeConfig, parseBridgeConfig } from './config.ts'
 import { forwardingSysctls, samePrefix } from './gateway.ts'
-import { checkPortVlans } from './port-vlan.ts'
+import { missingVlans, usesVlans } from './port-vlan.ts'
 import { withSockets } from './sockets.ts'
 
 export function check(request: AttachmentRequest): void {
   const config = parseBridgeConfig(request)
   const { prevResult } = request
   if (prevResult === undefined) {
-    throw new CniError(ErrorCode.invalidNetworkConfig, 'required prevResult is missing', 'CHECK needs the result of ADD')
+    throw new CniError(
+      ErrorCode.invalidNetworkConfig,
+      'required prevResult is missing',
+      'CHECK needs the result of ADD',
+    )
   }
   if (config.ipamType !== undefined) delegateCheck(request, config.ipamType)
   const prefixes = ownAddresses(request, prevResult).map(({ prefix }) => prefix)
@@ -31,8 +35,11 @@ export function check(request: AttachmentRequest): void {
     const bridge = checkBridge(host, config)
     const port = checkPort(host, request, config, bridge)
     const link = checkInterface(container, request, config, prevResult)
-    if (link.linkIndex !== port.index) {
-      fail(`"${request.ifname}" is not the other end of "${port.name}"`, `its peer has index ${link.linkIndex}, not ${port.index}`)
+    if (link.parent !== port.index) {
+      fail(
+        `"${request.ifname}" is not the other end of "${port.name}"`,
+        `its peer has index ${link.parent}, not ${port.index}`,
+      )
     }
     checkAddresses(container, link, prefixes)
     if (config.ipamType !== undefined) checkRoutes(container, link, prevResult.routes ?? [])
@@ -73,13 +80,19 @@ function checkPort(host: NetlinkSocket, request: AttachmentRequest, config: Brid
   const port = getLink(host, { name })
   if (port === undefined) fail(`host interface "${name}" is gone`)
   if (port.kind !== 'veth') fail(`host interface "${name}" is of kind "${port.kind}", not "veth"`)
-  if (port.masterIndex !== bridge.index) {
-    fail(`"${name}" is not attached to bridge "${bridge.name}"`, `"ip link set ${name} master ${bridge.name}" attaches it`)
+  if (port.master !== bridge.index) {
+    fail(
+      `"${name}" is not attached to bridge "${bridge.name}"`,
+      `"ip link set ${name} master ${bridge.name}" attaches it`,
+    )
   }
   if (!port.up) fail(`host interface "${name}" is down`, `"ip link set ${name} up" brings it back`)
-  if (port.bridgePort?.hairpin !== config.hairpinMode) fail(`hairpin mode of "${name}" is not ${config.hairpinMode}`)
-  if (port.bridgePort?.isolated !== config.portIsolation) fail(`isolation of "${name}" is not ${config.portIsolation}`)
-  checkPortVlans(host, port, config, fail)
+  if ((port.bridgePort?.hairpin ?? false) !== config.hairpinMode)
+    fail(`hairpin mode of "${name}" is not ${config.hairpinMode}`)
+  if ((port.bridgePort?.isolated ?? false) !== config.portIsolation)
+    fail(`isolation of "${name}" is not ${config.portIsolation}`)
+  const [missing] = usesVlans(config) ? missingVlans(host, port, config) : []
+  if (missing !== undefined) fail(`VLAN ${missing.id} is gone from port "${name}"`)
   return port
 }
 
@@ -95,10 +108,11 @@ function checkInterface(
   if (link.up === config.disableContainerInterface) {
     fail(`interface "${request.ifname}" is ${link.up ? 'up' : 'down'}`, undefined)
   }
+  const macText = formatMac(link.mac ?? new Uint8Array())
   const expected = result.interfaces?.find(one => one.name === request.ifname && one.sandbox === request.netns)
   if (expected === undefined) fail(`prevResult does not list interface "${request.ifname}" in "${request.netns}"`)
-  if (expected.mac && expected.mac.toLowerCase() !== formatMac(link.mac)) {
-    fail(`interface "${request.ifname}" has MAC ${formatMac(link.mac)}, prevResult says ${expected.mac}`)
+  if (expected.mac && expected.mac.toLowerCase() !== macText) {
+    fail(`interface "${request.ifname}" has MAC ${macText}, prevResult says ${expected.mac}`)
   }
   return link
 }
@@ -143,6 +157,7 @@ function checkGateway(host: NetlinkSocket, bridge: Link, own: readonly OwnAddres
     }
   }
   for (const name of forwardingSysctls(own.map(({ prefix }) => prefix))) {
-    if (readSysctlIfExists(name) !== '1') fail(`forwarding is off: sysctl ${name} is not 1`, `"sysctl -w ${name}=1" turns it on`)
+    if (readSysctlIfExists(name) !== '1')
+      fail(`forwarding is off: sysctl ${name} is not 1`, `"sysctl -w ${name}=1" turns it on`)
   }
 }

@@ -1,11 +1,11 @@
 /** The bridge's configuration: what the document says, checked, with defaults filled in. */
 
+import { schema, validate } from '#validators/bridge'
 import { formatMac, isUsableMac, type MacAddress, parseMac } from '../../lib/address/mac.ts'
 import { parseConfig } from '../../lib/cni/config.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { AttachmentRequest, Dns, NetworkRequest } from '../../lib/cni/types.ts'
 import type { MasqueradeBackend } from '../../lib/firewall/masquerade.ts'
-import { schema, validate } from '#validators/bridge'
 
 /** The document, keys in the schema's spelling. */
 interface BridgeDocument {
@@ -131,7 +131,8 @@ function requestedMac(document: BridgeDocument, args: ReadonlyMap<string, string
   for (const [where, code, text] of sources) {
     if (!text) continue
     const mac = parseMac(text)
-    if (mac === undefined) throw new CniError(code, `${where} "${text}" is not a MAC address`, 'write it as "0a:58:0a:01:00:05"')
+    if (mac === undefined)
+      throw new CniError(code, `${where} "${text}" is not a MAC address`, 'write it as "0a:58:0a:01:00:05"')
     if (isUsableMac(mac)) return mac
     throw new CniError(code, `${where} "${formatMac(mac)}" cannot be an interface's address`, 'use a unicast address')
   }

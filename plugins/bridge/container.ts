@@ -38,10 +38,11 @@ export function configureInterface(
   }
   container.executeAll([
     ...addressing.addresses.map(prefix =>
-      addAddressRequest({ index: link.index, name: ifname, prefix, noDad: !duplicateAddressDetection }),
+      addAddressRequest({ index: link.index, prefix, noDad: !duplicateAddressDetection }),
     ),
-    // With arp_notify the kernel announces the addresses when the link comes up.
-    setLinkRequest({ index: link.index, name: ifname, up: true, ipv4Conf: { arpNotify: 1 } }),
+    // The kernel then announces the addresses when the link comes up.
+    setLinkRequest({ index: link.index, ipv4: { arpNotify: 1 } }),
+    setLinkRequest({ index: link.index, up: true }),
   ])
   // A route that is there already is as good as one added: results may name a route twice, as the Go plugin's do.
   container.executeAll(

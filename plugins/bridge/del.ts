@@ -1,13 +1,16 @@
 /** DEL: everything of the attachment goes, whatever is there of it and whatever is known of it. */
 
-import { parsePrefix, type Prefix } from '../../lib/address/prefix.ts'
+import { type Prefix, parsePrefix } from '../../lib/address/prefix.ts'
 import { delegateDel } from '../../lib/cni/delegate.ts'
+import { toCniError } from '../../lib/cni/failure.ts'
 import { hostVethName } from '../../lib/cni/names.ts'
 import type { AttachmentRequest } from '../../lib/cni/types.ts'
 import { deleteMasquerade, type PendingClose } from '../../lib/firewall/masquerade.ts'
 import { deleteLink, getLink } from '../../lib/netlink/route/link/index.ts'
 import { NetlinkProtocol, type NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { openNamespaceIfExists } from '../../lib/netns/index.ts'
+import { encodeText } from '../../lib/sys/bytes.ts'
+import { writeAll } from '../../lib/sys/file.ts'
 import { runAll } from './best-effort.ts'
 import { parseBridgeConfig } from './config.ts'
 import { withHostSocket } from './sockets.ts'
@@ -15,19 +18,32 @@ import { withHostSocket } from './sockets.ts'
 export function del(request: AttachmentRequest): void {
   const config = parseBridgeConfig(request)
   const addresses = (request.prevResult?.ips ?? []).map(ip => parsePrefix(ip.address)).filter(isPrefix)
-  let masquerade: PendingClose | undefined
+  const pending: PendingClose[] = []
   runAll([
     // Before the link: both make this process wait for the kernel, and so they wait together.
+    () => pending.push(deleteMasquerade(request, { addresses })),
     () => {
-      masquerade = deleteMasquerade(request, { addresses })
+      withHostSocket(host => deletePair(host, request))
+      // Only now: an address may be given out again when the link that had it is gone, and not before.
+      if (config.ipamType !== undefined) release(request, config.ipamType)
     },
-    () => withHostSocket(host => deletePair(host, request)),
-    // Last: an address may be given out again only when the link that had it is gone.
     () => {
-      if (config.ipamType !== undefined) delegateDel(request, config.ipamType)
+      for (const socket of pending) socket.close()
     },
-    () => masquerade?.close(),
   ])
+}
+
+/**
+ * Releases the addresses. All else is done by now, and a container whose DEL fails cannot be removed: an address that
+ * our own plugin could not release is reclaimed by its stamp. Nobody reclaims another plugin's, so there DEL fails.
+ */
+function release(request: AttachmentRequest, type: string): void {
+  try {
+    delegateDel(request, type)
+  } catch (error) {
+    if (!request.builtins.has(type)) throw error
+    writeAll(2, encodeText(`bridge: ${type} could not release the addresses: ${toCniError(error).message}\n`))
+  }
 }
 
 function isPrefix(prefix: Prefix | undefined): prefix is Prefix {
@@ -36,7 +52,14 @@ function isPrefix(prefix: Prefix | undefined): prefix is Prefix {
 
 /** Removes the pair by its host end, which needs no namespace; one that the Go plugin made only by the container's. */
 function deletePair(host: NetlinkSocket, request: AttachmentRequest): void {
-  if (deleteLink(host, { name: hostVethName(request.network, request.containerId, request.ifname), missing: 'ignore' })) return
+  if (
+    deleteLink(
+      host,
+      { name: hostVethName(request.network, request.containerId, request.ifname) },
+      { missing: 'ignore' },
+    )
+  )
+    return
   const namespace = openNamespaceIfExists(request.netns)
   if (namespace === undefined) return
   try {
@@ -44,7 +67,7 @@ function deletePair(host: NetlinkSocket, request: AttachmentRequest): void {
     try {
       // Anything but a veth is not a bridge network's to remove.
       if (getLink(container, { name: request.ifname })?.kind === 'veth') {
-        deleteLink(container, { name: request.ifname, missing: 'ignore' })
+        deleteLink(container, { name: request.ifname }, { missing: 'ignore' })
       }
     } finally {
       container.close()

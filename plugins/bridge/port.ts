@@ -32,7 +32,7 @@ export function createVethPair(
     `create veth pair "${hostName}" and "${request.ifname}"`,
     () => {
       // Left by an ADD of this same attachment that was killed.
-      deleteLink(host, { name: hostName, missing: 'ignore' })
+      deleteLink(host, { name: hostName }, { missing: 'ignore' })
       addLink(host, {
         name: hostName,
         kind: 'veth',
@@ -40,10 +40,10 @@ export function createVethPair(
         master: place.bridge.index,
         up: true,
         ...mtu,
-        peer: { name: request.ifname, mac: pair.containerMac, namespaceFd: place.namespace, ...mtu },
+        peer: { name: request.ifname, mac: pair.containerMac, namespace: place.namespace, ...mtu },
       })
     },
-    () => deleteLink(host, { name: hostName, missing: 'ignore' }),
+    () => deleteLink(host, { name: hostName }, { missing: 'ignore' }),
   )
   transaction.step(`configure port "${hostName}"`, () =>
     setLink(host, {

@@ -1,0 +1,10 @@
+/** Network namespaces and their sysctls. */
+
+export {
+  NetworkNamespace,
+  NotANamespaceError,
+  openNamespace,
+  openNamespaceIfExists,
+  ownNamespaceIdentity,
+} from './namespace.ts'
+export { readSysctl, readSysctlIfExists, writeSysctl, writeSysctlIfExists } from './sysctl.ts'

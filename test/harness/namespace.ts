@@ -60,9 +60,9 @@ export class NetworkNamespace {
       .map(address => `${address.local}/${address.prefixlen}`)
   }
 
-  /** One answered ping, or none after two seconds. */
-  pings(address: string): boolean {
-    return this.execute(['ping', '-n', '-q', '-c', '1', '-W', '2', address]).status === 0
+  /** One ping, and whether it is answered. Where none is expected, `seconds` need not be many. */
+  pings(address: string, seconds = 2): boolean {
+    return this.execute(['ping', '-n', '-q', '-c', '1', '-W', String(seconds), address]).status === 0
   }
 }
 

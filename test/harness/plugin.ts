@@ -27,6 +27,8 @@ export interface PluginOptions {
   /** More variables, or other values of those above. */
   readonly environment?: Readonly<Record<string, string>>
   readonly cwd?: string
+  /** A command line that runs the executable in its turn: `['/usr/bin/prlimit', '--nofile=64']`. */
+  readonly through?: readonly string[]
 }
 
 /** An answer of a plugin: the outcome of the process, and its standard output read as JSON. */
@@ -68,7 +70,7 @@ function invocation(name: string, options: PluginOptions) {
   const { config, cwd } = options
   const plain = config === undefined || typeof config === 'string' || config instanceof Uint8Array
   return {
-    argv: [join(options.pluginDir ?? pluginDirectory, name)],
+    argv: [...(options.through ?? []), join(options.pluginDir ?? pluginDirectory, name)],
     input: plain ? (config ?? '') : JSON.stringify(config),
     environment: environmentOf(options),
     ...(cwd === undefined ? {} : { cwd }),

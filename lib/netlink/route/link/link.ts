@@ -48,8 +48,8 @@ export interface Link extends Partial<KindSettings> {
   readonly txQueueLength: number
   /** How many have asked for promiscuous mode. */
   readonly promiscuity: number
-  readonly ipv4?: Ipv4DeviceSettings
-  readonly ipv6?: Ipv6DeviceSettings
+  readonly ipv4Conf?: Ipv4DeviceSettings
+  readonly ipv6Conf?: Ipv6DeviceSettings
   /** Present when asked for. */
   readonly statistics?: LinkStatistics
 }
@@ -82,8 +82,8 @@ export function decodeLink({ header, attributes }: LinkAnswer): Link {
       parent: attributes.link,
       parentNamespaceId: attributes.linkNetnsid,
       alias: attributes.ifalias,
-      ipv4: attributes.afSpec?.ipv4?.conf,
-      ipv6: attributes.afSpec?.ipv6,
+      ipv4Conf: attributes.afSpec?.ipv4?.conf,
+      ipv6Conf: attributes.afSpec?.ipv6,
       statistics: attributes.stats64,
     }),
     ...decodeKind(attributes),

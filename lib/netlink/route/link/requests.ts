@@ -50,9 +50,9 @@ export function addLinkRequest(link: NewLink): Request {
 export function setLinkRequest(
   changes: LinkChanges & ({ readonly index: number } | { readonly name: string }),
 ): Request {
-  const { ipv4, ipv6 } = changes
-  if (changes.up && (ipv4 !== undefined || ipv6 !== undefined))
-    throw new TypeError('the kernel brings a link up before it applies ipv4 and ipv6 settings: use two requests')
+  const { ipv4Conf, ipv6Conf } = changes
+  if (changes.up && (ipv4Conf !== undefined || ipv6Conf !== undefined))
+    throw new TypeError('the kernel brings a link up before it applies ipv4Conf and ipv6Conf: use two requests')
   const index = 'index' in changes ? changes.index : undefined
   return request(linkFormat, {
     // RTM_SETLINK would ignore the settings of the kind and of a bridge port.
@@ -64,7 +64,7 @@ export function setLinkRequest(
       master: changes.master,
       ifalias: changes.alias,
       linkinfo: linkInfoOf(changes),
-      ...(ipv4 || ipv6 ? { afSpec: { ipv4: ipv4 && { conf: ipv4 }, ipv6 } } : {}),
+      ...(ipv4Conf || ipv6Conf ? { afSpec: { ipv4: ipv4Conf && { conf: ipv4Conf }, ipv6: ipv6Conf } } : {}),
     },
   })
 }

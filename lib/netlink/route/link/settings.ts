@@ -59,8 +59,8 @@ export interface LinkChanges extends CommonSettings, OptionalKindSettings {
   /** May be left out when the settings of the kind tell it. */
   readonly kind?: string | undefined
   /** The kernel brings a link up before it looks at these: a request has them, or `up`, not both. */
-  readonly ipv4?: Ipv4DeviceSettings | undefined
-  readonly ipv6?: Ipv6DeviceSettings | undefined
+  readonly ipv4Conf?: Ipv4DeviceSettings | undefined
+  readonly ipv6Conf?: Ipv6DeviceSettings | undefined
 }
 
 type Attributes = Values<(typeof linkFormat)['attributes']>

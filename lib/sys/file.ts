@@ -304,11 +304,11 @@ export function fileSystemType(fd: number): number {
   return new DataView(buffer.buffer).getUint32(0, true)
 }
 
-/** Where a symbolic link points, or undefined where there is none. */
+/** Where a symbolic link points, or undefined where there is none. @throws SysError EACCES where it may not be read */
 export function readLink(path: string): string | undefined {
   const [name, buffer] = [cString(path), allocate(4096)]
   const length = attempt(
-    [Errno.ENOENT, Errno.ENOTDIR, Errno.EINVAL, Errno.EACCES, Errno.ESRCH],
+    [Errno.ENOENT, Errno.ENOTDIR, Errno.EINVAL],
     () => `readlink ${JSON.stringify(path)}`,
     () => libc.readlink(name, buffer, buffer.length),
   )

@@ -1,0 +1,157 @@
+/**
+ * A hash table of 64-byte slots in pages: any slot is found by reading one page, or a few where pages overflow.
+ *
+ * Page: 16 words of head (checksum, overflow mark), then 63 slots of 16 words. A slot's word 0 is its kind (0: free), words 1
+ * to 4 are its key, the rest is its content. A key's home is the page that its hash names; when that is full, the slot
+ * stands in one of the following pages, and the pages passed over carry the overflow mark.
+ */
+
+import type { Page, Pages } from './pages.ts'
+import { MemoryPages, StaleIndexError, wordsPerPage } from './pages.ts'
+
+export const wordsPerSlot = 16
+export const slotsPerPage = wordsPerPage / wordsPerSlot - 1
+const OVERFLOW = 1
+
+/** Kind and four words. */
+export type Key = readonly [kind: number, a: number, b: number, c: number, d: number]
+
+/** A slot where it stands. Its words are read and, after `change`, written through `page`. */
+export interface Slot {
+  readonly page: Page
+  readonly pageNumber: number
+  /** Index of the slot's word 0. */
+  readonly start: number
+}
+
+/** Slots that a table of so many pages takes before it is to grow; fuller pages overflow too often. */
+export function comfortableCount(pageCount: number): number {
+  return Math.floor(pageCount * slotsPerPage * 0.6)
+}
+
+/** Page count (a power of two) for so many slots. */
+export function pageCountFor(slots: number): number {
+  let count = 1
+  while (comfortableCount(count) < slots) count *= 2
+  return count
+}
+
+export class SlotTable {
+  #pages: Pages
+  #pageCount: number
+  #used: number
+
+  /** @param used how many slots are taken */
+  constructor(pages: Pages, pageCount: number, used: number) {
+    this.#pages = pages
+    this.#pageCount = pageCount
+    this.#used = used
+  }
+
+  get pages(): Pages {
+    return this.#pages
+  }
+
+  get pageCount(): number {
+    return this.#pageCount
+  }
+
+  get used(): number {
+    return this.#used
+  }
+
+  /** The slots of a key, as many as were inserted. */
+  find(key: Key): Slot[] {
+    const found: Slot[] = []
+    const home = this.#home(key)
+    for (let step = 0; step < this.#pageCount; step++) {
+      const pageNumber = this.#pageAt(home, step)
+      const page = this.#pages.page(pageNumber)
+      for (let start = wordsPerSlot; start < wordsPerPage; start += wordsPerSlot)
+        if (holdsKey(page, start, key)) found.push({ page, pageNumber, start })
+      if (page[OVERFLOW] === 0) break
+    }
+    return found
+  }
+
+  /** A new slot with the key and a content of zeros, beside those that have the key already. */
+  insert(key: Key): Slot {
+    if (this.#used >= comfortableCount(this.#pageCount)) this.#grow()
+    const slot = this.#takeFree(this.#home(key))
+    slot.page.set(key, slot.start)
+    this.#used++
+    return slot
+  }
+
+  remove(slot: Slot): void {
+    this.change(slot)
+    slot.page.fill(0, slot.start, slot.start + wordsPerSlot)
+    this.#used--
+  }
+
+  /** To be called before a slot's content is changed. */
+  change(slot: Slot): void {
+    this.#pages.touch(slot.pageNumber)
+  }
+
+  /** All slots of a kind; the table must not be changed meanwhile. */
+  *all(kind: number): Generator<Slot> {
+    for (let pageNumber = 1; pageNumber <= this.#pageCount; pageNumber++) {
+      const page = this.#pages.page(pageNumber)
+      for (let start = wordsPerSlot; start < wordsPerPage; start += wordsPerSlot)
+        if (((page[start] ?? 0) & 0xff) === kind) yield { page, pageNumber, start }
+    }
+  }
+
+  #takeFree(home: number): Slot {
+    for (let step = 0; step < this.#pageCount; step++) {
+      const pageNumber = this.#pageAt(home, step)
+      const page = this.#pages.page(pageNumber)
+      this.#pages.touch(pageNumber)
+      for (let start = wordsPerSlot; start < wordsPerPage; start += wordsPerSlot)
+        if (page[start] === 0) return { page, pageNumber, start }
+      page[OVERFLOW] = 1
+    }
+    throw new StaleIndexError('its count of slots is wrong')
+  }
+
+  #grow(): void {
+    const pageCount = this.#pageCount * 2
+    const larger = new SlotTable(new MemoryPages(pageCount), pageCount, 0)
+    for (let pageNumber = 1; pageNumber <= this.#pageCount; pageNumber++) {
+      const page = this.#pages.page(pageNumber)
+      for (let start = wordsPerSlot; start < wordsPerPage; start += wordsPerSlot) {
+        const [kind = 0, a = 0, b = 0, c = 0, d = 0] = page.subarray(start, start + 5)
+        if (kind === 0) continue
+        const slot = larger.insert([kind, a, b, c, d])
+        slot.page.set(page.subarray(start, start + wordsPerSlot), slot.start)
+      }
+    }
+    this.#pages = larger.#pages
+    this.#pageCount = pageCount
+    this.#used = larger.#used
+  }
+
+  #home([kind, a, b, c, d]: Key): number {
+    let hash = kind
+    for (const word of [a, b, c, d]) {
+      hash = Math.imul(hash ^ word, 0x85ebca6b)
+      hash ^= hash >>> 15
+    }
+    return hash & (this.#pageCount - 1)
+  }
+
+  #pageAt(home: number, step: number): number {
+    return ((home + step) & (this.#pageCount - 1)) + 1
+  }
+}
+
+function holdsKey(page: Page, start: number, [kind, a, b, c, d]: Key): boolean {
+  return (
+    page[start] === kind &&
+    page[start + 1] === a &&
+    page[start + 2] === b &&
+    page[start + 3] === c &&
+    page[start + 4] === d
+  )
+}

@@ -1,0 +1,43 @@
+/** In which life of the host, and for which network namespace, an address was handed out. */
+
+import { readFileIfExists, statusOf } from '../../../lib/sys/file.ts'
+
+/** A boot of this host: 128 random bits, of which the first 64 are enough. */
+export type BootId = readonly [number, number]
+
+export interface Stamp {
+  readonly boot: BootId
+  /** The inode number of the network namespace, as in `net:[4026531840]`. */
+  readonly namespace: bigint
+}
+
+/** Undefined where /proc does not tell: nothing can be said of any boot then. @see random(4), boot_id */
+export function currentBoot(): BootId | undefined {
+  const words = /^([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-/.exec(
+    readFileIfExists('/proc/sys/kernel/random/boot_id') ?? '',
+  )
+  return words === null ? undefined : [Number(`0x${words[1]}`), Number(`0x${words[2]}${words[3]}`)]
+}
+
+export function sameBoot(a: BootId, b: BootId): boolean {
+  return a[0] === b[0] && a[1] === b[1]
+}
+
+/** Undefined when the path leads to no namespace: nothing is said of that attachment. */
+export function stampOf(netns: string, boot: BootId | undefined): Stamp | undefined {
+  if (netns === '' || boot === undefined) return undefined
+  const status = statusOf(netns)
+  const own = statusOf('/proc/self/ns/net')
+  if (status === undefined || own === undefined || deviceOf(status.identity) !== deviceOf(own.identity))
+    return undefined
+  return { boot, namespace: status.inode }
+}
+
+export function sameStamp(a: Stamp | undefined, b: Stamp | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return sameBoot(a.boot, b.boot) && a.namespace === b.namespace
+}
+
+function deviceOf(identity: string): string {
+  return identity.slice(0, identity.lastIndexOf(':'))
+}

@@ -62,6 +62,10 @@ const sets: Record<string, { type: SetType; elements: SetElement[] }> = {
     elements: [{ key: ip('fd00:1::5'), comment: 'six' }],
   },
   marks: { type: { key: ['mark'] }, elements: [{ key: Uint8Array.of(1, 0, 0, 0) }] },
+  markOf: {
+    type: { key: ['ether_addr'], value: ['mark'] },
+    elements: [{ key: Uint8Array.of(2, 0, 0, 0, 0, 1), value: Uint8Array.of(0x2a, 0, 0, 0) }],
+  },
   spoof: {
     type: { key: ['ifname', 'ether_addr'] },
     elements: [{ key: fields(interfaceName('veth0'), Uint8Array.of(2, 0, 0, 0, 0, 1)), comment: 'own address' }],
@@ -227,7 +231,7 @@ t.test('a dump gives back the elements, rules and chains that were sent', t =>
   withHost(t, host => {
     build(host)
     withNetfilter(host, socket => {
-      for (const name of ['addresses', 'addresses6', 'marks', 'spoof', 'boxes', 'ports'])
+      for (const name of ['addresses', 'addresses6', 'marks', 'markOf', 'spoof', 'boxes', 'ports'])
         t.same(
           socket
             .dump(elementFormat, listElements(inTable(name)))

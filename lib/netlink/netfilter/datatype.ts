@@ -18,6 +18,11 @@ export function datatypeNumber(parts: readonly Datatype[]): number {
   return parts.reduce((number, part) => (number << 6) | datatypes[part][0], 0)
 }
 
+/** Whether it is a number that the kernel keeps in the host's byte order; all else is as it is in packets. */
+export function isHostOrder(parts: readonly Datatype[]): boolean {
+  return parts.length === 1 && parts[0] === 'mark'
+}
+
 /** Bytes of a key. Each part of a concatenation begins in a register of its own, which has 4 bytes. */
 export function concatenatedLength(parts: readonly Datatype[]): number {
   const [first] = parts

@@ -3,10 +3,10 @@
 import { attributeTable, bytes, list, nested, string, u32be, u64be, type Values } from '../codec.ts'
 import type { Request } from '../message.ts'
 import { NLM_F, request } from '../message.ts'
-import { concatenatedLength, type Datatype, datatypeNumber } from './datatype.ts'
+import { concatenatedLength, type Datatype, datatypeNumber, isHostOrder } from './datatype.ts'
 import { netfilterFormat } from './subsystem.ts'
 import { type CreateOptions, createFlags, nftHeader, nftType, type TableName } from './table.ts'
-import { commentUserData } from './userdata.ts'
+import { commentEntry, hostOrderEntry, userData } from './userdata.ts'
 
 /** NFT_SET_* */
 export const SetFlag = {
@@ -90,6 +90,16 @@ function describe(type: SetType): Values<typeof setDescription> | undefined {
   return type.size === undefined ? undefined : { size: type.size }
 }
 
+/** What nft wants to know when it prints the set. */
+function notesFor({ key, value, comment }: SetType): Uint8Array | undefined {
+  const entries = [
+    ...(isHostOrder(key) ? [hostOrderEntry('key')] : []),
+    ...(Array.isArray(value) && isHostOrder(value) ? [hostOrderEntry('data')] : []),
+    ...(comment !== undefined ? [commentEntry('set', comment)] : []),
+  ]
+  return entries.length > 0 ? userData(entries) : undefined
+}
+
 /** `nft create set`, or `create map` where the type has a value. */
 export function createSet(name: SetName, type: SetType, options: CreateOptions = {}): Request {
   const { value } = type
@@ -112,7 +122,7 @@ export function createSet(name: SetName, type: SetType, options: CreateOptions =
       // The kernel wants an identifier, by which later messages of the batch could name an anonymous set.
       id: 1,
       ...(type.timeoutMs !== undefined && { timeout: BigInt(type.timeoutMs) }),
-      ...(type.comment !== undefined && { userdata: commentUserData('set', type.comment) }),
+      userdata: notesFor(type),
     },
   })
 }

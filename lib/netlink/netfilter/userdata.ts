@@ -12,17 +12,43 @@ export const COMMENT_MAX_BYTES = 128
 
 export type CommentedObject = keyof typeof COMMENT_TYPE
 
-/** User data that holds a comment. @throws RangeError beyond {@link COMMENT_MAX_BYTES} */
-export function commentUserData(object: CommentedObject, comment: string): Uint8Array<ArrayBuffer> {
+/** One entry of user data. */
+interface Entry {
+  readonly type: number
+  readonly value: Uint8Array
+}
+
+/** Writes entries one behind the other. */
+export function userData(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
+  const bytes = allocate(entries.reduce((length, entry) => length + 2 + entry.value.length, 0))
+  let offset = 0
+  for (const { type, value } of entries) {
+    bytes.set([type, value.length], offset)
+    bytes.set(value, offset + 2)
+    offset += 2 + value.length
+  }
+  return bytes
+}
+
+/** The entry for a comment. @throws RangeError beyond {@link COMMENT_MAX_BYTES} */
+export function commentEntry(object: CommentedObject, comment: string): Entry {
   const text = encodeText(comment)
   if (text.length > COMMENT_MAX_BYTES) {
     throw new RangeError(`nftables comment of ${text.length} bytes, ${COMMENT_MAX_BYTES} at most: ${comment}`)
   }
-  const userData = allocate(text.length + 3)
-  userData[0] = COMMENT_TYPE[object]
-  userData[1] = text.length + 1
-  userData.set(text, 2)
-  return userData
+  const value = allocate(text.length + 1)
+  value.set(text)
+  return { type: COMMENT_TYPE[object], value }
+}
+
+/** User data that holds a comment and nothing else. @throws RangeError beyond {@link COMMENT_MAX_BYTES} */
+export function commentUserData(object: CommentedObject, comment: string): Uint8Array<ArrayBuffer> {
+  return userData([commentEntry(object, comment)])
+}
+
+/** NFTNL_UDATA_SET_KEYBYTEORDER and ..._DATABYTEORDER: without them nft prints numbers as if in network order. */
+export function hostOrderEntry(of: 'key' | 'data'): Entry {
+  return { type: of === 'key' ? 0 : 1, value: Uint8Array.of(1, 0, 0, 0) }
 }
 
 /** The comment in an object's user data; undefined where there is none, or where the data is not of this form. */

@@ -7,6 +7,7 @@ import { libc } from '#libc'
 import { FileType, statusOf } from '../sys/file.ts'
 import { spawnSync } from '../sys/host.ts'
 import { CniError, ErrorCode } from './errors.ts'
+import { toCniError } from './failure.ts'
 import { isCniVersion, parseResult, resultVersion } from './results/index.ts'
 import type { AttachmentRequest, Command, GcRequest, NetworkRequest, Plugin, Result } from './types.ts'
 import { showValue } from './violation.ts'
@@ -15,11 +16,37 @@ import { showValue } from './violation.ts'
 const BUSY_RETRIES = 10
 const BUSY_WAIT_MICROSECONDS = 100_000
 
-/** The delegate's result. When a later step of the caller's ADD fails, the caller owes a `delegateDel`. */
+/**
+ * The delegate's result. When its ADD fails, its DEL has been run, as the specification wants it (a builtin undoes its
+ * own ADD). When a later step of the caller's ADD fails, the caller owes a `delegateDel`.
+ */
 export function delegateAdd(request: AttachmentRequest, type: string): Result {
   const own = builtin(request, type)
   if (own !== undefined) return own.add({ ...request, command: 'ADD' })
-  const answer = execute(request, type, 'ADD')
+  findPlugin(request.path, type)
+  try {
+    return readResult(execute(request, type, 'ADD'), request, type)
+  } catch (thrown) {
+    const error = toCniError(thrown)
+    const failure = failureOf(() => execute(request, type, 'DEL'))
+    // The same failure twice: it could not even be run.
+    if (failure === undefined || failure === error.message) throw error
+    const details = [error.details, `cannot undo it, DEL failed as well: ${failure}`].filter(Boolean).join('\n')
+    throw new CniError(error.code, error.message, details, { cause: thrown })
+  }
+}
+
+/** What an action fails with, in words. */
+function failureOf(action: () => unknown): string | undefined {
+  try {
+    action()
+    return undefined
+  } catch (error) {
+    return toCniError(error).message
+  }
+}
+
+function readResult(answer: unknown, request: NetworkRequest, type: string): Result {
   const version = resultVersion((answer ?? {}) as Record<string, unknown>)
   try {
     return parseResult(answer, isCniVersion(version) ? version : request.cniVersion)

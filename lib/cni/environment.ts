@@ -61,17 +61,28 @@ export function checkNetworkName(name: string): void {
 
 /** What the kernel takes as an interface's name (dev_valid_name in net/core/dev.c). @throws CniError code 4 */
 export function checkInterfaceName(name: string): void {
-  const refuse = (message: string, details: string) => {
-    throw new CniError(ErrorCode.invalidEnvironment, message, details)
-  }
-  if (name === '') refuse('interface name is empty', 'set CNI_IFNAME')
+  if (name === '') throw badInterfaceName('interface name is empty', name)
   if (encodeText(name).length > IFNAME_BYTES) {
-    refuse('interface name is too long', `interface name should be less than ${IFNAME_BYTES + 1} characters: "${name}"`)
+    throw badInterfaceName('interface name is too long', name, `it has more than ${IFNAME_BYTES} bytes: `)
   }
-  if (name === '.' || name === '..') refuse('interface name is . or ..', `CNI_IFNAME is "${name}"`)
-  // \s lacks U+0085, which Go's unicode.IsSpace has; U+FEFF is only in \s.
-  if (/[/:\s\u0085]/.test(name)) {
-    refuse('interface name contains / or : or whitespace characters', `CNI_IFNAME is ${JSON.stringify(name)}`)
+  if (name === '.' || name === '..') throw badInterfaceName('interface name is . or ..', name)
+  // Compiling a regular expression costs more than this loop; it is left to characters beyond ASCII.
+  for (const character of name) {
+    const code = character.codePointAt(0) ?? 0
+    if (code === 0) throw badInterfaceName('interface name contains a NUL character', name)
+    if (character === '/' || character === ':' || (code < 128 ? asciiSpace.includes(character) : isSpace(character))) {
+      throw badInterfaceName('interface name contains / or : or whitespace characters', name)
+    }
   }
-  if (name.includes('\0')) refuse('interface name contains a NUL character', `CNI_IFNAME is ${JSON.stringify(name)}`)
+}
+
+const asciiSpace = ' \t\n\v\f\r'
+
+/** As Go's unicode.IsSpace: \s lacks U+0085, and has U+FEFF, which is none. */
+function isSpace(character: string): boolean {
+  return /[\s\u0085]/.test(character) && character !== '\ufeff'
+}
+
+function badInterfaceName(message: string, name: string, rule = ''): CniError {
+  return new CniError(ErrorCode.invalidEnvironment, message, `${rule}CNI_IFNAME is ${JSON.stringify(name)}`)
 }

@@ -68,7 +68,7 @@ async function serve(plugin: Plugin, streams: StandardStreams, options: RunOptio
   const base = parseBase(config)
   const version = negotiateVersion(base, plugin, command)
   answer.version = version
-  const builtins = await loadBuiltins(base, streams, options)
+  const builtins = await loadBuiltins(base, plugin, streams, options)
   const request = networkRequest(command, version, base, { config, stdin, environment }, builtins)
   switch (command) {
     case 'GC':
@@ -106,14 +106,22 @@ function add(plugin: Plugin, request: AttachmentRequest, answer: Answer): void {
 }
 
 /** The IPAM plugin, when CNI_PATH leads to this executable under its name. */
-async function loadBuiltins(base: BaseDocument, streams: StandardStreams, options: RunOptions) {
+async function loadBuiltins(base: BaseDocument, caller: Plugin, streams: StandardStreams, options: RunOptions) {
   const builtins = new Map<string, Plugin>()
   const type = base.ipam?.type
   const loaders = options.builtins ?? {}
   if (type !== undefined && Object.hasOwn(loaders, type)) {
     const load = loaders[type]
     if (load !== undefined && isThisExecutable(pluginDirectories(streams.environment), type)) {
-      builtins.set(type, await load())
+      const builtin = await load()
+      if (builtin === caller) {
+        throw new CniError(
+          ErrorCode.invalidNetworkConfig,
+          `"ipam.type" is ${JSON.stringify(type)}, the plugin that would call it`,
+          'ipam.type: the name of an address plugin, "host-local" for example',
+        )
+      }
+      builtins.set(type, builtin)
     }
   }
   return builtins

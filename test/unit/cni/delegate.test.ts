@@ -1,4 +1,16 @@
-import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import {
+  chmodSync,
+  closeSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import t from 'tap'
 import {
   delegateAdd,
@@ -83,6 +95,27 @@ t.test("a delegate's error is the plugin's error, with code, message and details
   }
 })
 
+t.test('after an ADD that failed, DEL is run, and what it says is kept beside the error', async t => {
+  for (const [name, add, del, details] of [
+    ['undo', `echo '{"code":11,"msg":"later","details":"d"}'; exit 1`, 'exit 0', 'd'],
+    [
+      'noundo',
+      `echo '{"code":11,"msg":"later","details":"d"}'; exit 1`,
+      `echo '{"code":5,"msg":"disk"}'; exit 1`,
+      'd\ncannot undo it, DEL failed as well: disk',
+    ],
+  ] as const) {
+    const log = `${directory}/${name}.log`
+    const type = script(name, `echo $CNI_COMMAND >> ${log}; if [ $CNI_COMMAND = ADD ]; then ${add}; else ${del}; fi`)
+    t.throws(() => delegateAdd(request(), type), { code: 11, message: 'later', details })
+    t.equal(readFileSync(log, 'utf8'), 'ADD\nDEL\n')
+  }
+  const log = `${directory}/badresult.log`
+  const type = script('badresult', `echo $CNI_COMMAND >> ${log}; echo '{"ips": 5}'`)
+  t.throws(() => delegateAdd(request(), type), { code: 106 })
+  t.equal(readFileSync(log, 'utf8'), 'ADD\nDEL\n')
+})
+
 t.test('an answer that is no CNI document is code 106, with its first bytes', async t => {
   for (const [name, body, message] of [
     ['text', 'echo panic: nil pointer; exit 2', 'ended with status 2 and "panic: nil pointer\\n"'],
@@ -133,13 +166,16 @@ t.test('a type that is no file name is refused with code 7', async t => {
 
 t.test('a file that cannot be run is code 106', async t => {
   const type = script('noexec', 'exit 0', 0o644)
-  t.throws(() => delegateAdd(request(), type), { code: 106, message: /cannot run plugin ".*noexec": EACCES/ })
+  t.throws(() => delegateAdd(request(), type), {
+    code: 106,
+    message: /cannot run plugin ".*noexec": EACCES/,
+    details: 'the file must be executable for root, and built for this machine',
+  })
 })
 
 t.test('a plugin that is being written is tried again', async t => {
   const type = script('busy', `echo '{}'`)
   const fd = openSync(`${directory}/${type}`, 'r+')
-  const { spawn } = await import('node:child_process')
   // The tries block this process, so that another one ends the writing.
   const holder = spawn('sleep', ['0.3'], { stdio: ['ignore', 'ignore', 'ignore', fd] })
   closeSync(fd)
@@ -181,7 +217,6 @@ t.test("a builtin's error passes through untouched", async t => {
 })
 
 t.test('this executable is recognised through links, another one is not', async t => {
-  const { linkSync, symlinkSync } = await import('node:fs')
   symlinkSync(process.execPath, `${directory}/symbolic`)
   t.equal(isThisExecutable([directory], 'symbolic'), true)
   try {

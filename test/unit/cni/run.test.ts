@@ -1,8 +1,10 @@
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { CniError } from '../../../lib/cni/errors.ts'
+import { dispatch } from '../../../lib/cni/run.ts'
 import { cniVersions } from '../../../lib/cni/types.ts'
 import { SysError } from '../../../lib/sys/errno.ts'
-import { configWith, environmentFor, invoke } from './fake-process.ts'
+import { configWith, environmentFor, invoke, recordingPlugin } from './fake-process.ts'
 
 const attachmentVerbs = ['ADD', 'DEL', 'CHECK'] as const
 const verbs = [...attachmentVerbs, 'GC', 'STATUS'] as const
@@ -349,7 +351,6 @@ t.test('standard input that cannot be read is an error of code 5', async t => {
 })
 
 t.test('the IPAM plugin is loaded only when CNI_PATH leads to this executable under its name', async t => {
-  const { mkdtempSync, rmSync, symlinkSync, writeFileSync } = await import('node:fs')
   const directory = mkdtempSync('/tmp/cnikit-run-test-')
   t.teardown(() => rmSync(directory, { recursive: true }))
   symlinkSync(process.execPath, `${directory}/linked`)
@@ -357,7 +358,7 @@ t.test('the IPAM plugin is loaded only when CNI_PATH leads to this executable un
   const loaded: string[] = []
   const loader = (name: string) => async () => {
     loaded.push(name)
-    return (await import('./fake-process.ts')).recordingPlugin({ name }).plugin
+    return recordingPlugin({ name }).plugin
   }
   const builtins = { linked: loader('linked'), other: loader('other'), absent: loader('absent') }
   for (const [type, expected] of [
@@ -377,4 +378,27 @@ t.test('the IPAM plugin is loaded only when CNI_PATH leads to this executable un
     t.strictSame(loaded, expected, String(type))
     t.strictSame([...(calls[0]?.request.builtins.keys() ?? [])], expected)
   }
+})
+
+t.test('a plugin that is to call itself for addresses is refused, and does not call itself for ever', async t => {
+  const directory = mkdtempSync('/tmp/cnikit-run-test-')
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  symlinkSync(process.execPath, `${directory}/recorder`)
+  const { plugin, calls } = recordingPlugin()
+  let stdout = ''
+  const status = await dispatch(
+    async () => plugin,
+    {
+      environment: environmentFor('ADD', { CNI_PATH: directory }),
+      readStdin: () => JSON.stringify(configWith({ ipam: { type: 'recorder' } })),
+      writeStdout: text => {
+        stdout += text
+      },
+      writeStderr: () => undefined,
+    },
+    { builtins: { recorder: async () => plugin } },
+  )
+  t.equal(status, 1)
+  t.match(JSON.parse(stdout), { code: 7, msg: '"ipam.type" is "recorder", the plugin that would call it' })
+  t.same(calls, [])
 })

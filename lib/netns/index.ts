@@ -1,5 +1,6 @@
 /** Network namespaces and their sysctls. */
 
+export { createNamespace, deleteNamespace, listNamespaces, type NamedNamespace, namespacePath } from './named.ts'
 export {
   NetworkNamespace,
   NotANamespaceError,

@@ -41,7 +41,7 @@ export function configureInterface(
       addAddressRequest({ index: link.index, prefix, noDad: !duplicateAddressDetection }),
     ),
     // The kernel then announces the addresses when the link comes up.
-    setLinkRequest({ index: link.index, ipv4: { arpNotify: 1 } }),
+    setLinkRequest({ index: link.index, ipv4Conf: { arpNotify: 1 } }),
     setLinkRequest({ index: link.index, up: true }),
   ])
   // A route that is there already is as good as one added: results may name a route twice, as the Go plugin's do.

@@ -1,6 +1,13 @@
 /** Network namespaces and their sysctls. */
 
-export { createNamespace, deleteNamespace, listNamespaces, type NamedNamespace, namespacePath } from './named.ts'
+export {
+  createNamespace,
+  deleteNamespace,
+  listNamespaces,
+  type NamedNamespace,
+  namespaceDirectory,
+  namespacePath,
+} from './named.ts'
 export {
   NetworkNamespace,
   NotANamespaceError,

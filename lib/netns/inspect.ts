@@ -11,12 +11,12 @@ const NS_GET_NSTYPE = 0xb703
 /** linux/sched.h */
 export const CLONE_NEWNET = 0x40000000
 
-/** What the open file is instead of a network namespace; undefined when it is one. @throws SysError */
-export function notANetworkNamespace(fd: number): string | undefined {
-  if (fileSystemType(fd) !== NSFS_MAGIC) return 'not a namespace'
+/** What kind of namespace an open file is, if any. @throws SysError */
+export function inspectNamespace(fd: number): 'network' | 'other' | 'none' {
+  if (fileSystemType(fd) !== NSFS_MAGIC) return 'none'
   const type = check(
     () => `ask the kind of namespace of descriptor ${fd}`,
     () => libc.ioctl(fd, NS_GET_NSTYPE, null),
   )
-  return type === CLONE_NEWNET ? undefined : 'a namespace of another kind than network'
+  return type === CLONE_NEWNET ? 'network' : 'other'
 }

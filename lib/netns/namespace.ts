@@ -1,15 +1,15 @@
 /** Network namespaces by path: opened, checked, entered and left. @see namespaces(7), setns(2) */
 
 import { NetlinkSocket } from '../netlink/socket.ts'
-import { SysError } from '../sys/errno.ts'
 import { close, FileType, O, open, statusOf, statusOfDescriptor } from '../sys/file.ts'
 import { currentNamespacePath, enter, runAway } from './enter.ts'
-import { notANetworkNamespace } from './inspect.ts'
+import { inspectNamespace } from './inspect.ts'
 
 /** A path that does not lead to a network namespace. */
 export class NotANamespaceError extends Error {
   readonly path: string
 
+  /** @param reason what is there instead: "another kind of namespace" */
   constructor(path: string, reason: string) {
     super(`${JSON.stringify(path)} is no network namespace: ${reason}`)
     this.name = 'NotANamespaceError'
@@ -17,11 +17,13 @@ export class NotANamespaceError extends Error {
   }
 }
 
-/** An open network namespace. */
+/** An open network namespace: it lives at least as long as it is open. */
 export class NetworkNamespace {
   readonly path: string
+  /** For link messages (IFLA_NET_NS_FD). */
   readonly fd: number
 
+  /** Use `openNamespace`, which checks what the descriptor is. */
   constructor(path: string, fd: number) {
     this.path = path
     this.fd = fd
@@ -36,46 +38,63 @@ export class NetworkNamespace {
     close(this.fd)
   }
 
-  /** Runs a synchronous function inside and comes back whatever happens; see {@link runAway}. */
+  /** Runs a synchronous function inside and comes back whatever happens. @throws SysError when it cannot be entered */
   run<T>(inside: () => T): T {
     return runAway(() => enter(this.fd, this.path), inside)
   }
 
-  /** A netlink socket that works in this namespace, wherever the thread goes. */
+  /** A netlink socket that works in this namespace, wherever the thread goes. @throws SysError */
   openSocket(protocol: number): NetlinkSocket {
     return this.run(() => new NetlinkSocket(protocol))
   }
 }
 
-/** @throws NotANamespaceError, also when there is nothing at the path */
+/**
+ * Opens a namespace by its path: /run/netns/<name>, /proc/<pid>/ns/net, or wherever one is mounted.
+ * @throws NotANamespaceError, also when there is nothing at the path
+ * @throws SysError when the path cannot be looked at
+ */
 export function openNamespace(path: string): NetworkNamespace {
-  return openNamespaceIfExists(path) ?? fail(path, 'no such file')
+  const opened = tryOpen(path)
+  if (opened instanceof NetworkNamespace) return opened
+  throw new NotANamespaceError(path, opened)
 }
 
-/** Undefined for "" and where there is nothing. @throws NotANamespaceError for anything but a network namespace */
+const NOTHING = 'no such file or directory'
+const LEFTOVER = 'a file on which no namespace is mounted'
+
+/**
+ * As `openNamespace`; undefined for "" and for a namespace that is gone: nothing is at the path, or only the file on
+ * which one was mounted.
+ * @throws NotANamespaceError for anything else that is no network namespace
+ */
 export function openNamespaceIfExists(path: string): NetworkNamespace | undefined {
-  let fd: number | undefined
+  if (path === '') return undefined
+  const opened = tryOpen(path)
+  if (opened instanceof NetworkNamespace) return opened
+  if (opened === NOTHING || opened === LEFTOVER) return undefined
+  throw new NotANamespaceError(path, opened)
+}
+
+/** The namespace, or in words why there is none. */
+function tryOpen(path: string): NetworkNamespace | string {
+  const status = statusOf(path)
+  if (status === undefined) return NOTHING
+  // Opening anything else could block (a FIFO) or have an effect (a device).
+  if ((status.mode & FileType.MASK) !== FileType.REGULAR) return 'not a file'
+  const fd = open(path, O.RDONLY)
   try {
-    const status = path === '' ? undefined : statusOf(path)
-    if (status === undefined) return undefined
-    // Opening anything else could block (a FIFO) or have an effect (a device).
-    if ((status.mode & FileType.MASK) !== FileType.REGULAR) fail(path, 'not a namespace')
-    fd = open(path, O.RDONLY)
-    const otherwise = notANetworkNamespace(fd)
-    if (otherwise !== undefined) fail(path, otherwise)
-    return new NetworkNamespace(path, fd)
+    const kind = inspectNamespace(fd)
+    if (kind === 'network') return new NetworkNamespace(path, fd)
+    close(fd)
+    return kind === 'none' ? LEFTOVER : 'another kind of namespace'
   } catch (error) {
-    if (fd !== undefined) close(fd)
-    if (error instanceof SysError) fail(path, error.message)
+    close(fd)
     throw error
   }
 }
 
-function fail(path: string, reason: string): never {
-  throw new NotANamespaceError(path, reason)
-}
-
-/** The identity of the namespace that the process works in. */
+/** The identity of the namespace that the calling thread is in. */
 export function ownNamespaceIdentity(): string | undefined {
   return statusOf(currentNamespacePath)?.identity
 }

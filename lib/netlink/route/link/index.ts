@@ -29,4 +29,4 @@ export {
 } from './requests.ts'
 export type { CommonSettings, LinkChanges, NewLink } from './settings.ts'
 export type { LinkStatistics } from './statistics.ts'
-export { addLink, deleteLink, getLink, type LinkFilter, listLinks, setLink } from './verbs.ts'
+export { addLink, deleteLink, deleteLinks, getLink, type LinkFilter, listLinks, setLink } from './verbs.ts'

@@ -42,6 +42,30 @@ export function deleteLink(
   throw failure
 }
 
+/** Above the numbers that people give to groups. */
+const TEMPORARY_GROUPS = 0x4000_0000
+
+/**
+ * Deletes links together, which takes little longer than deleting one: the kernel waits once and not for each. The links
+ * are put into a group of their own first; those that are gone already are passed over.
+ * @throws NetlinkError
+ */
+export function deleteLinks(socket: NetlinkSocket, links: readonly { readonly index: number }[]): void {
+  const [first] = links
+  if (first === undefined) return
+  if (links.length === 1) {
+    deleteLink(socket, { index: first.index }, { missing: 'ignore' })
+    return
+  }
+  const group = TEMPORARY_GROUPS + Math.floor(Math.random() * TEMPORARY_GROUPS)
+  const expected = [Errno.ENODEV]
+  socket.executeAll(
+    links.map(({ index }) => setLinkRequest({ index, group })),
+    { expected },
+  )
+  socket.executeAll([deleteLinkRequest({ group })], { expected })
+}
+
 /** Statistics are a third of an answer's bytes and seldom wanted. */
 const maskFor = (options: { statistics?: boolean }) => (options.statistics ? 0 : ExtendedMask.skipStatistics)
 

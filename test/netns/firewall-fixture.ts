@@ -87,21 +87,27 @@ export function countingMessages(run: () => void): { sent: number; received: num
   return count
 }
 
-/** Runs `disturb` once, when the function is about to send an nftables batch for the n-th time (from 1). */
-export function disturbedBeforeBatch(batch: number, disturb: () => void, run: () => void): void {
+/**
+ * Runs `disturb` when the function is about to send an nftables batch: before the n-th (from 1), or before each.
+ * Batches that `disturb` sends itself do not count.
+ */
+export function disturbedBeforeBatch(which: number | 'each', disturb: () => void, run: () => void): void {
   const original = { send: libc.send }
   let batches = 0
-  replaceCalls({
+  const disturbing: Pick<typeof libc, 'send'> = {
     send: (...call) => {
       const [, message] = call
       // The type in struct nlmsghdr: NFNL_MSG_BATCH_BEGIN.
-      if (message?.[4] === 16 && message[5] === 0 && ++batches === batch) {
+      const isBatch = message?.[4] === 16 && message[5] === 0
+      if (isBatch && (++batches === which || which === 'each')) {
         replaceCalls(original)
         disturb()
+        replaceCalls(disturbing)
       }
       return original.send(...call)
     },
-  })
+  }
+  replaceCalls(disturbing)
   try {
     run()
   } finally {

@@ -1,6 +1,8 @@
 /** A network's addresses under the lock: the files, which are the truth, and the index over them. */
 
 import type { IpAddress } from '../../lib/address/address.ts'
+import { CniError } from '../../lib/cni/errors.ts'
+import { SysError } from '../../lib/sys/errno.ts'
 import { close, statusOf } from '../../lib/sys/file.ts'
 import { withFileLock } from '../../lib/sys/lock.ts'
 import { AddressFiles } from './address-files.ts'
@@ -97,6 +99,10 @@ export function withState<T>(directory: string, access: 'change' | 'look', run: 
       const result = runUntilFresh(state, run)
       if (access === 'change') state.save()
       return result
+    } catch (error) {
+      // What was changed until the failure is undone or done, in the files and in the index alike.
+      if (access === 'change' && (error instanceof CniError || error instanceof SysError)) state.save()
+      throw error
     } finally {
       state.close()
     }

@@ -42,8 +42,7 @@ function refuseAsAddDid(request: AttachmentRequest): void {
   try {
     parseHostLocalConfig(request)
   } catch (error) {
-    if (error instanceof CniError && error.message.includes('does not support more than 1 address per family'))
-      throw error
+    if (error instanceof SeveralPerFamilyError) throw error
   }
 }
 

@@ -46,7 +46,12 @@ export class Host extends NetworkNamespace {
 
   /** Starts a program beside the test; it is ended with the host at the latest. `inside` is this host by default. */
   start(argv: readonly string[], options: ChildOptions & { readonly inside?: NetworkNamespace } = {}): Child {
-    const child = new Child((options.inside ?? this).enter(argv), options)
+    return this.startOutside((options.inside ?? this).enter(argv), options)
+  }
+
+  /** As start(), with a command line that finds its own way into a namespace. */
+  startOutside(argv: readonly string[], options: ChildOptions = {}): Child {
+    const child = new Child(argv, options)
     this.#children.push(child)
     return child
   }

@@ -11,6 +11,13 @@ export const subnets = { ipv4: '10.88.0.0/24', ipv6: 'fd00:88::/64' } as const
 /** The gateways that follow from them. */
 export const gateways = { ipv4: '10.88.0.1', ipv6: 'fd00:88::1' } as const
 
+/** The subnets of a network in each family. */
+export const families: Readonly<Record<string, readonly string[]>> = {
+  IPv4: [subnets.ipv4],
+  IPv6: [subnets.ipv6],
+  'dual stack': [subnets.ipv4, subnets.ipv6],
+}
+
 /** host-local's configuration: one range set for each subnet, state in the host's own directory. */
 export function hostLocal(host: Host, ...ranges: readonly string[]): object {
   return {
@@ -41,7 +48,8 @@ export class Network {
     this.host = host
     this.pluginDir = pluginDir
     this.config = {
-      cniVersion: '1.1.0',
+      // Debian's Go plugins are older.
+      cniVersion: pluginDir === goPluginDirectory ? '1.0.0' : '1.1.0',
       name: 'podnet',
       type: 'bridge',
       bridge: 'br0',

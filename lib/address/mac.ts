@@ -1,5 +1,6 @@
 /** Ethernet addresses. */
 
+import { libc } from '#libc'
 import { allocate } from '../sys/bytes.ts'
 
 export type MacAddress = Uint8Array<ArrayBuffer>
@@ -25,7 +26,8 @@ export function isUsableMac(mac: MacAddress): boolean {
 /** A random unicast address of the locally administered kind, for a link of ours. */
 export function randomMac(): MacAddress {
   const mac = allocate(6)
-  crypto.getRandomValues(mac)
+  // Not the runtime's own generator: loading that costs an executable 0.8 ms.
+  libc.getrandom(mac, mac.length, 0)
   mac[0] = ((mac[0] ?? 0) & 0xfc) | 2
   return mac
 }

@@ -27,6 +27,7 @@ export const libcSymbols = {
   flock: ['i32', 'i32', 'i32'],
   usleep: ['i32', 'u32'],
   getpid: ['i32'],
+  getrandom: ['i64', 'ptr', 'usize', 'u32'],
   _exit: ['i32', 'i32'],
   sigprocmask: ['i32', 'i32', 'ptr', 'ptr'],
   sigpending: ['i32', 'ptr'],

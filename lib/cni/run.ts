@@ -114,6 +114,8 @@ async function loadBuiltins(base: BaseDocument, caller: Plugin, streams: Standar
     const load = loaders[type]
     if (load !== undefined && isThisExecutable(pluginDirectories(streams.environment), type)) {
       const builtin = await load()
+      // An IPAM plugin that runs as a process of its own is given its caller's configuration, which names it.
+      if (builtin === caller && caller.usesNetns === false) return builtins
       if (builtin === caller) {
         throw new CniError(
           ErrorCode.invalidNetworkConfig,

@@ -19,7 +19,6 @@ const sections = {
   links: 'ip -j -d link',
   addresses: 'ip -j addr',
   routes: 'ip -j route show table all',
-  routes6: 'ip -j -6 route show table all',
   rules: 'ip -j rule',
   rules6: 'ip -j -6 rule',
   nftables: 'nft -j list ruleset',
@@ -54,9 +53,10 @@ const lines = (json: string): string[] => objects(json).map(object => JSON.strin
 /** Added by the kernel when a link gets a carrier, at a moment of its own. */
 const linkLocal = /^(fe80:|ff00::\/8|multicast)/
 
+/** The local table follows the addresses, for IPv6 when the link gets its carrier. */
 const routeLines = (json: string): string[] =>
   objects(json)
-    .filter(route => !linkLocal.test(String(route.dst)) && route.type !== 'multicast')
+    .filter(route => !linkLocal.test(String(route.dst)) && route.type !== 'multicast' && route.table !== 'local')
     .map(route => JSON.stringify(steady(route)))
 
 const addressLines = (json: string): string[] =>
@@ -108,7 +108,7 @@ export function snapshot(namespace: Host | NetworkNamespace): Snapshot {
   return {
     links: lines(of('links')).toSorted(),
     addresses: addressLines(of('addresses')).toSorted(),
-    routes: [...routeLines(of('routes')), ...routeLines(of('routes6'))].toSorted(),
+    routes: routeLines(of('routes')).toSorted(),
     rules: [...lines(of('rules')), ...lines(of('rules6'))].toSorted(),
     nftables: nftablesLines(of('nftables')),
     iptables: [...iptablesLines(of('iptables')), ...iptablesLines(of('ip6tables')).map(line => `ip6 ${line}`)],

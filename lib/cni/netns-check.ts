@@ -1,17 +1,11 @@
 /** CNI_NETNS, refused before anything is changed; the Go plugins find out when the link is built already. */
 
-import { libc } from '#libc'
-import { close, FileType, fileSystemType, O, open, statusOf, statusOfDescriptor } from '../sys/file.ts'
+// Not through the folder's index, which would load netlink for plugins that do without.
+import { inspectNamespace } from '../netns/inspect.ts'
+import { close, FileType, O, open, statusOf, statusOfDescriptor } from '../sys/file.ts'
 import type { Environment } from './environment.ts'
 import { CniError, ErrorCode } from './errors.ts'
 import type { Command } from './types.ts'
-
-/** linux/magic.h */
-const NSFS_MAGIC = 0x6e736673
-/** linux/nsfs.h: _IO(0xb7, 3), which answers with the namespace's CLONE_* flag. */
-const NS_GET_NSTYPE = 0xb703
-/** linux/sched.h */
-const CLONE_NEWNET = 0x40000000
 
 /**
  * Refuses a namespace that the verb cannot work with. ADD and CHECK of a plugin that enters it need a network
@@ -55,8 +49,9 @@ function inspect(path: string): { identity: string } | string {
     return error instanceof Error ? error.message : String(error)
   }
   try {
-    if (fileSystemType(fd) !== NSFS_MAGIC) return 'not a network namespace'
-    if (libc.ioctl(fd, NS_GET_NSTYPE, null) !== CLONE_NEWNET) return 'a namespace, but not a network namespace'
+    const kind = inspectNamespace(fd)
+    if (kind === 'none') return 'not a network namespace'
+    if (kind === 'other') return 'a namespace, but not a network namespace'
     return { identity: statusOfDescriptor(fd).identity }
   } finally {
     close(fd)

@@ -50,7 +50,6 @@ export interface Link extends Partial<KindSettings> {
   readonly promiscuity: number
   readonly ipv4Conf?: Ipv4DeviceSettings
   readonly ipv6Conf?: Ipv6DeviceSettings
-  /** Present when asked for. */
   readonly statistics?: LinkStatistics
 }
 

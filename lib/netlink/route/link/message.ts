@@ -51,5 +51,8 @@ export const linkFormat = {
   }),
 }
 
-/** Bits of IFLA_EXT_MASK: what a dump is to have, or to leave out. @see linux/rtnetlink.h, RTEXT_FILTER_* */
+/**
+ * Bits of IFLA_EXT_MASK: what an answer is to have, or to leave out (of the statistics, IPv6's alone).
+ * @see linux/rtnetlink.h, RTEXT_FILTER_*
+ */
 export const ExtendedMask = { bridgeVlans: 2, bridgeVlansCompressed: 4, skipStatistics: 8 } as const

@@ -66,15 +66,8 @@ export function deleteLinks(socket: NetlinkSocket, links: readonly { readonly in
   socket.executeAll([deleteLinkRequest({ group })], { expected })
 }
 
-/** Statistics are a third of an answer's bytes and seldom wanted. */
-const maskFor = (options: { statistics?: boolean }) => (options.statistics ? 0 : ExtendedMask.skipStatistics)
-
 /** The link, or undefined. A name may also be an alternative name. @throws NetlinkError */
-export function getLink(
-  socket: NetlinkSocket,
-  target: LinkTarget,
-  options: { statistics?: boolean } = {},
-): Link | undefined {
+export function getLink(socket: NetlinkSocket, target: LinkTarget): Link | undefined {
   const { header, attributes } = targetOf(target)
   const answer = socket.get(
     linkFormat,
@@ -82,7 +75,7 @@ export function getLink(
       type: RouteMessage.getLink,
       operation: `read ${describeTarget(target)}`,
       header,
-      attributes: { ...attributes, extMask: maskFor(options) },
+      attributes: { ...attributes, extMask: ExtendedMask.skipStatistics },
     }),
   )
   return answer && decodeLink(answer)
@@ -96,11 +89,7 @@ export interface LinkFilter {
 }
 
 /** The links of the socket's namespace, ordered by index. @throws NetlinkError */
-export function listLinks(
-  socket: NetlinkSocket,
-  filter: LinkFilter = {},
-  options: { statistics?: boolean } = {},
-): Link[] {
+export function listLinks(socket: NetlinkSocket, filter: LinkFilter = {}): Link[] {
   const links = socket.dump(
     linkFormat,
     request(linkFormat, {
@@ -109,7 +98,7 @@ export function listLinks(
       attributes: {
         master: filter.master,
         linkinfo: filter.kind === undefined ? undefined : { kind: filter.kind },
-        extMask: maskFor(options),
+        extMask: ExtendedMask.skipStatistics,
       },
     }),
   )

@@ -1,5 +1,6 @@
 /** In which life of the host, and for which network namespace, an address was handed out. */
 
+import { SysError } from '../../../lib/sys/errno.ts'
 import { readFileIfExists, statusOf } from '../../../lib/sys/file.ts'
 
 /** A boot of this host: 128 random bits, of which the first 64 are enough. */
@@ -23,14 +24,19 @@ export function sameBoot(a: BootId, b: BootId): boolean {
   return a[0] === b[0] && a[1] === b[1]
 }
 
-/** Undefined when the path leads to no namespace: nothing is said of that attachment. */
+/** Undefined when the path leads to no namespace, or to none that may be seen: nothing is said of that attachment. */
 export function stampOf(netns: string, boot: BootId | undefined): Stamp | undefined {
   if (netns === '' || boot === undefined) return undefined
-  const status = statusOf(netns)
-  const own = statusOf('/proc/self/ns/net')
-  if (status === undefined || own === undefined || deviceOf(status.identity) !== deviceOf(own.identity))
-    return undefined
-  return { boot, namespace: status.inode }
+  try {
+    const status = statusOf(netns)
+    const own = statusOf('/proc/self/ns/net')
+    const isNamespace =
+      status !== undefined && own !== undefined && deviceOf(status.identity) === deviceOf(own.identity)
+    return isNamespace ? { boot, namespace: status.inode } : undefined
+  } catch (error) {
+    if (error instanceof SysError) return undefined
+    throw error
+  }
 }
 
 export function sameStamp(a: Stamp | undefined, b: Stamp | undefined): boolean {

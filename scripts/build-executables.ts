@@ -17,7 +17,8 @@ const output = koffi ? 'dist/bin-koffi' : 'dist/bin'
 function findBun(): string {
   const candidates = ['node_modules/bun/bin/bun.exe']
   const platforms = 'node_modules/@oven'
-  for (const name of existsSync(platforms) ? readdirSync(platforms) : []) candidates.push(join(platforms, name, 'bin', 'bun'))
+  for (const name of existsSync(platforms) ? readdirSync(platforms) : [])
+    candidates.push(join(platforms, name, 'bin', 'bun'))
   const found = candidates.find(path => existsSync(path) && statSync(path).size > 1 << 20)
   if (found === undefined) throw new Error(`no Bun compiler in ${candidates.join(', ')}: run "npm ci"`)
   return found
@@ -34,6 +35,8 @@ const build = spawnSync(
     '--minify',
     '--keep-names',
     '--bytecode',
+    // A part for every import(): a start reads only those of the plugin that it is called as.
+    '--splitting',
     '--format=esm',
     '--sourcemap=none',
     // By default an executable loads .env and runs a bunfig.toml preload from the working directory.

@@ -85,15 +85,7 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
 function allocate(transaction: Transaction, request: AttachmentRequest, type: string): Result {
   return transaction.step(
     `allocate addresses with "${type}"`,
-    () => {
-      try {
-        return delegateAdd(request, type)
-      } catch (error) {
-        // SPEC, section 4: whoever delegates an ADD that fails owes a DEL.
-        delegateDel(request, type)
-        throw error
-      }
-    },
+    () => delegateAdd(request, type),
     () => delegateDel(request, type),
   )
 }

@@ -4,9 +4,8 @@ import { delegateGc } from '../../lib/cni/delegate.ts'
 import { hostVethName, linkAliasPrefix } from '../../lib/cni/names.ts'
 import type { GcRequest } from '../../lib/cni/types.ts'
 import { gcMasquerade } from '../../lib/firewall/masquerade.ts'
-import { deleteLink, listLinks, setLinkRequest } from '../../lib/netlink/route/link/index.ts'
+import { deleteLinks, listLinks } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { Errno } from '../../lib/sys/errno.ts'
 import { runAll } from './best-effort.ts'
 import { parseBridgeConfig } from './config.ts'
 import { withHostSocket } from './sockets.ts'
@@ -36,14 +35,5 @@ function deleteLostPairs(host: NetlinkSocket, network: string, validNames: Reado
   const lost = listLinks(host, { kind: 'veth' }).filter(
     link => link.alias?.startsWith(prefix) && !validNames.has(link.name),
   )
-  if (lost.length === 0) return
-  // Deleted as one group they cost what one costs: the kernel waits once.
-  host.executeAll(
-    lost.map(link => setLinkRequest({ index: link.index, group: LOST_GROUP })),
-    { expected: [Errno.ENODEV] },
-  )
-  deleteLink(host, { group: LOST_GROUP }, { missing: 'ignore' })
+  deleteLinks(host, lost)
 }
-
-/** Of `ip link set group`: a number that nobody else uses, "cni" in ASCII. */
-const LOST_GROUP = 0x636e69

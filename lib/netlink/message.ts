@@ -26,7 +26,6 @@ export const NLM_F = {
 
 export const NLMSG_ERROR = 2
 export const NLMSG_DONE = 3
-export const NLMSG_OVERRUN = 4
 
 /** sizeof(struct nlmsghdr) */
 export const HEADER_LENGTH = 16

@@ -5,7 +5,7 @@
 
 import { libc } from '#libc'
 import { allocate } from '../sys/bytes.ts'
-import { check } from '../sys/call.ts'
+import { attempt, check } from '../sys/call.ts'
 import { Errno, SysError } from '../sys/errno.ts'
 import { close } from '../sys/file.ts'
 import { type AttributeTable, attributeTable, type Codec, decodeAttributes, string, u32 } from './codec.ts'
@@ -19,7 +19,6 @@ import {
   NLM_F,
   NLMSG_DONE,
   NLMSG_ERROR,
-  NLMSG_OVERRUN,
   type ReceivedMessage,
   type Request,
 } from './message.ts'
@@ -29,19 +28,32 @@ import { ByteWriter } from './wire.ts'
 export const NetlinkProtocol = { route: 0, sockDiag: 4, netfilter: 12, generic: 16 } as const
 
 const AF_NETLINK = 16
+const SOCKADDR_NL_BYTES = 12
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000
 const SOL_SOCKET = 1
 const SO_RCVTIMEO = 20
+const SO_SNDBUFFORCE = 32
+const SO_RCVBUFFORCE = 33
 const SOL_NETLINK = 270
 const NETLINK_CAP_ACK = 10
 const NETLINK_EXT_ACK = 11
 const NETLINK_GET_STRICT_CHK = 12
 const MSG_TRUNC = 0x20
+const MSG_DONTWAIT = 0x40
 
 /** The kernel sends dumps in datagrams of up to 32 KiB; asking the size first would cost more than a spare buffer. */
 const RECEIVE_BYTES = 64 << 10
 /** The kernel answers before send returns: waiting means that an answer was lost. */
 const RECEIVE_TIMEOUT_SECONDS = 10
+/**
+ * How many requests go in one send. Their answers wait in the socket's receive buffer (208 KiB by default, at some 1 KiB
+ * an acknowledgement and 4 KiB a link), and the kernel drops those that do not fit.
+ */
+const ACKNOWLEDGEMENTS_AT_ONCE = 100
+const ANSWERS_AT_ONCE = 25
+/** What the kernel lets a socket send at once, and an acknowledgement's share of the receive buffer. */
+const SEND_BYTES = 128 << 10
+const ACKNOWLEDGEMENT_BYTES = 1 << 10
 /** How often a dump is begun again because the tables changed under it. */
 const DUMP_ATTEMPTS = 50
 
@@ -50,17 +62,21 @@ const extAckAttributes = attributeTable('NLMSGERR_ATTR', { msg: [1, string], off
 type AnyTable = AttributeTable<Readonly<Record<string, readonly [number, Codec<never> | Codec<unknown>]>>>
 
 /** Thrown inside the socket when a datagram did not fit its buffer. */
-class TruncatedError extends Error {}
+class TruncatedError extends NetlinkError {}
 /** Thrown inside the socket when the kernel marks a dump as inconsistent. */
 class InterruptedError extends Error {}
 
 export class NetlinkSocket {
   readonly #fd: number
-  #buffer = allocate(RECEIVE_BYTES)
+  #buffer: Uint8Array<ArrayBuffer>
   #sequence = 0
 
-  /** @throws SysError */
-  constructor(protocol: number) {
+  /**
+   * @param options.receiveBytes size of the first receive buffer; it grows when an answer does not fit
+   * @throws SysError
+   */
+  constructor(protocol: number, options: { receiveBytes?: number } = {}) {
+    this.#buffer = allocate(options.receiveBytes ?? RECEIVE_BYTES)
     this.#fd = check(
       () => 'open netlink socket',
       () => libc.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol),
@@ -75,6 +91,13 @@ export class NetlinkSocket {
     check(
       () => 'set netlink receive timeout',
       () => libc.setsockopt(this.#fd, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.length),
+    )
+    // Port 0 is the kernel: a connected socket takes messages from nobody else, such as a process in the container.
+    const kernel = allocate(SOCKADDR_NL_BYTES)
+    new DataView(kernel.buffer).setUint16(0, AF_NETLINK, true)
+    check(
+      () => 'connect netlink socket',
+      () => libc.connect(this.#fd, kernel, kernel.length),
     )
   }
 
@@ -97,8 +120,8 @@ export class NetlinkSocket {
   }
 
   /**
-   * Sends several requests in one datagram and waits for all the acknowledgements. The kernel takes them in order and
-   * does not stop at a failure.
+   * Sends several requests together and waits for all the acknowledgements. The kernel takes them in order and does not
+   * stop at a failure.
    * @throws NetlinkError the first failure, unless it is among `options.expected` errno values
    */
   executeAll(messages: readonly Request[], options: { expected?: readonly number[] } = {}): void {
@@ -110,7 +133,10 @@ export class NetlinkSocket {
 
   /** As `executeAll`, but returns the failure of each request, or undefined for those that succeeded. */
   tryAll(messages: readonly Request[]): (NetlinkError | undefined)[] {
-    if (messages.length === 0) return []
+    return inParts(messages, ACKNOWLEDGEMENTS_AT_ONCE).flatMap(part => this.#tryTogether(part))
+  }
+
+  #tryTogether(messages: readonly Request[]): (NetlinkError | undefined)[] {
     const outcomes: (NetlinkError | undefined)[] = messages.map(() => undefined)
     const first = this.#send(messages, NLM_F.ACK)
     let missing = messages.length
@@ -135,6 +161,8 @@ export class NetlinkSocket {
     const last = changes.at(-1)
     if (last === undefined) return
     const acknowledged = [begin, ...changes.slice(0, -1), { ...last, flags: last.flags | NLM_F.ACK }]
+    if (changes.length > ACKNOWLEDGEMENTS_AT_ONCE)
+      this.#setOption(SOL_SOCKET, SO_RCVBUFFORCE, changes.length * ACKNOWLEDGEMENT_BYTES)
     const first = this.#send([...acknowledged, end], 0)
     for (;;) {
       for (const message of this.#receive(begin.operation)) {
@@ -155,15 +183,21 @@ export class NetlinkSocket {
   }
 
   /**
-   * Sends several GET requests for one object each in one datagram; undefined, in its place, for those that are not there.
+   * Sends several GET requests for one object each together; undefined, in its place, for those that are not there.
    * @throws NetlinkError
    */
   getAll<H, T extends AnyTable>(
     format: MessageFormat<H, T>,
     messages: readonly Request[],
   ): (Answer<H, T> | undefined)[] {
+    return inParts(messages, ANSWERS_AT_ONCE).flatMap(part => this.#getTogether(format, part))
+  }
+
+  #getTogether<H, T extends AnyTable>(
+    format: MessageFormat<H, T>,
+    messages: readonly Request[],
+  ): (Answer<H, T> | undefined)[] {
     const answers: (Answer<H, T> | undefined)[] = messages.map(() => undefined)
-    if (messages.length === 0) return answers
     const first = this.#send(messages, 0)
     let failure: NetlinkError | undefined
     for (let missing = messages.length; missing > 0; ) {
@@ -190,7 +224,7 @@ export class NetlinkSocket {
       try {
         return this.#dumpOnce(format, message)
       } catch (error) {
-        if (error instanceof TruncatedError) this.#buffer = allocate(this.#buffer.length * 2)
+        if (error instanceof TruncatedError) this.#buffer = allocate(this.#buffer.length * 4)
         else if (!(error instanceof InterruptedError)) throw error
       }
     }
@@ -200,21 +234,33 @@ export class NetlinkSocket {
   #dumpOnce<H, T extends AnyTable>(format: MessageFormat<H, T>, message: Request): Answer<H, T>[] {
     const answers: Answer<H, T>[] = []
     const sequence = this.#send([message], NLM_F.DUMP)
-    let interrupted = false
-    for (;;) {
-      for (const received of this.#receive(message.operation)) {
-        if (received.sequence !== sequence) continue
-        if (received.flags & NLM_F.DUMP_INTR) interrupted = true
-        if (received.type === NLMSG_ERROR || received.type === NLMSG_DONE) {
-          const error = decodeError(received, message.operation)
-          if (error !== undefined) throw error
-          if (interrupted) throw new InterruptedError()
-          return answers
+    let [running, interrupted] = [true, false]
+    try {
+      while (running) {
+        for (const received of this.#receive(message.operation)) {
+          if (received.sequence !== sequence) continue
+          if (received.flags & NLM_F.DUMP_INTR) interrupted = true
+          if (received.type === NLMSG_ERROR || received.type === NLMSG_DONE) {
+            running = false
+            const error = decodeError(received, message.operation)
+            if (error !== undefined) throw error
+          } else {
+            answers.push(decodeAnswer(format, received))
+          }
         }
-        if (received.type === NLMSG_OVERRUN) throw new InterruptedError()
-        answers.push(decodeAnswer(format, received))
       }
+    } finally {
+      if (running) this.#discard(message.operation)
     }
+    if (interrupted) throw new InterruptedError()
+    return answers
+  }
+
+  /** Takes what is left of a dump: until then the kernel refuses another one. */
+  #discard(operation: string): void {
+    const receive = () => libc.recv(this.#fd, this.#buffer, this.#buffer.length, MSG_DONTWAIT)
+    // The kernel writes the next part before it returns from handing out the one before.
+    while (attempt([Errno.EAGAIN], () => operation, receive) >= 0);
   }
 
   /** Sends the requests with consecutive sequence numbers and returns the first of these. */
@@ -224,6 +270,7 @@ export class NetlinkSocket {
     for (const message of messages)
       encodeRequest(writer, { ...message, flags: message.flags | flags }, ++this.#sequence)
     const bytes = writer.finish()
+    if (bytes.length > SEND_BYTES) this.#setOption(SOL_SOCKET, SO_SNDBUFFORCE, bytes.length)
     check(
       () => messages[0]?.operation ?? 'send',
       () => libc.send(this.#fd, bytes, bytes.length, 0),
@@ -244,9 +291,16 @@ export class NetlinkSocket {
       throw error
     }
     // With MSG_TRUNC the call returns the datagram's true length.
-    if (length > this.#buffer.length) throw new TruncatedError()
+    if (length > this.#buffer.length)
+      throw new TruncatedError(operation, Errno.EMSGSIZE, { message: `answer of ${length} bytes` })
     return messagesOf(this.#buffer.subarray(0, length))
   }
+}
+
+function inParts<T>(items: readonly T[], size: number): (readonly T[])[] {
+  const parts: (readonly T[])[] = []
+  for (let start = 0; start < items.length; start += size) parts.push(items.slice(start, start + size))
+  return parts
 }
 
 /** An answer to a GET request: that there is no such object is not a failure. */

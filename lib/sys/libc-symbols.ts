@@ -38,6 +38,7 @@ export const libcSymbols = {
   umount2: ['i32', 'ptr', 'i32'],
   socket: ['i32', 'i32', 'i32', 'i32'],
   bind: ['i32', 'i32', 'ptr', 'u32'],
+  connect: ['i32', 'i32', 'ptr', 'u32'],
   send: ['i64', 'i32', 'ptr', 'usize', 'i32'],
   recv: ['i64', 'i32', 'ptr', 'usize', 'i32'],
   setsockopt: ['i32', 'i32', 'i32', 'i32', 'ptr', 'u32'],

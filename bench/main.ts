@@ -1,0 +1,38 @@
+/**
+ * Our executables and Debian's Go plugins, side by side in one run; prints a Markdown table.
+ *
+ * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain host-local crowd memory
+ */
+
+import { parseArgs } from 'node:util'
+import { type Case, type Row, table } from './case.ts'
+import { masquerade, memory, plain } from './cases/bridge.ts'
+import { crowd } from './cases/crowd.ts'
+import { hostLocal } from './cases/host-local.ts'
+import { start } from './cases/start.ts'
+import { Contender } from './contender.ts'
+import { machineLine } from './machine.ts'
+
+const cases: readonly Case[] = [start, masquerade, plain, hostLocal, crowd, memory]
+const { values } = parseArgs({
+  options: { runs: { type: 'string', default: '30' }, filter: { type: 'string', multiple: true, default: [] } },
+})
+const runs = Number(values.runs)
+if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: a whole number from 1 is wanted`)
+const unknown = values.filter.filter(name => !cases.some(one => one.name === name))
+if (unknown.length > 0)
+  throw new Error(`--filter ${unknown.join(', ')}: there is ${cases.map(one => one.name).join(', ')}`)
+
+const contenders = { go: new Contender('go'), ours: new Contender('ours') }
+const rows: Row[] = []
+try {
+  for (const one of cases) {
+    if (values.filter.length > 0 && !values.filter.includes(one.name)) continue
+    console.error(`measuring: ${one.name}`)
+    rows.push(...one.run(contenders, runs))
+  }
+} finally {
+  contenders.go.host.remove()
+  contenders.ours.host.remove()
+}
+console.log(`${table(rows)}\n\n${machineLine(runs)}`)

@@ -14,6 +14,8 @@ import { addNamespaces, deleteNamespaces, NetworkNamespace, namePrefix, uniqueNa
 export class Host extends NetworkNamespace {
   /** A directory for the plugins' state, removed with the host. */
   readonly directory: string
+  /** What the real host had when this one was made. */
+  readonly machineBefore: ReadonlySet<string> = new Set(machineState())
   readonly #namespaces: NetworkNamespace[] = []
   readonly #children: Child[] = []
 
@@ -138,18 +140,23 @@ export function createHost(): Host {
   return host
 }
 
+/** Ends what was started, removes the host, and tells what is left all the same: on it, or on the real host since then. */
+export async function endHost(host: Host): Promise<string[]> {
+  const processes = await host.stopChildren()
+  host.remove()
+  die(host)
+  const changes = machineState().filter(entry => !host.machineBefore.has(entry))
+  return [...processes, ...leftovers(host.names(), host.directory), ...changes]
+}
+
 /** Gives the test a host, removes it however the test ends, and fails the test when something is left behind. */
 export async function withHost(t: Test, use: (host: Host) => void | Promise<void>): Promise<void> {
-  const before = new Set(machineState())
   const host = createHost()
   let left: string[] = []
   try {
     await use(host)
   } finally {
-    left = await host.stopChildren()
-    host.remove()
-    die(host)
+    left = await endHost(host)
   }
-  left.push(...leftovers(host.names(), host.directory), ...machineState().filter(entry => !before.has(entry)))
   t.same(left, [], 'the test leaves nothing behind')
 }

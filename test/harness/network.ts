@@ -1,10 +1,11 @@
 /** A network on a test's host and the attachments to it, driven as a runtime drives them: DEL and CHECK get ADD's result. */
 
+import type { Child } from './children.ts'
 import { programPath } from './execute.ts'
 import type { Host } from './host.ts'
 import type { NetworkNamespace } from './namespace.ts'
 import { goPluginDirectory, pluginDirectory } from './paths.ts'
-import { type Answer, mustRunPlugin, type PluginOptions, runPlugin } from './plugin.ts'
+import { type Answer, answerOf, mustRunPlugin, type PluginOptions, runPlugin, startPlugin } from './plugin.ts'
 
 /** The subnets that tests use when they do not care. */
 export const subnets = { ipv4: '10.88.0.0/24', ipv6: 'fd00:88::/64' } as const
@@ -77,6 +78,12 @@ export class Network {
     return attachment
   }
 
+  /** Attachments whose ADDs run at the same time and must all succeed. */
+  attachAtOnce(count: number): Promise<Attachment[]> {
+    const containers = this.host.createContainers(count)
+    return Promise.all(containers.map(container => this.attachment({ container }).addBeside()))
+  }
+
   /** GC, which must succeed; without attachments the key stays absent. */
   gc(valid: readonly Attachment[] | undefined): void {
     const attachments = valid?.map(({ containerId, ifname }) => ({ containerID: containerId, ifname }))
@@ -86,6 +93,11 @@ export class Network {
 
   status(config: object = {}): Answer {
     return this.run({ command: 'STATUS', config: { ...this.config, ...config } })
+  }
+
+  /** Starts the plugin and does not wait: answerOf(await child.ended). */
+  start(options: Omit<PluginOptions, 'host'>): Child {
+    return startPlugin(this.#plugin, this.completed(options))
   }
 
   run(options: Omit<PluginOptions, 'host'>): Answer {
@@ -128,8 +140,20 @@ export class Attachment {
     return this.#added
   }
 
+  /** ADD, whatever it says. */
   tryAdd(): Answer {
-    const answer = this.network.run(this.request('ADD'))
+    return this.#remember(this.network.run(this.request('ADD')))
+  }
+
+  /** ADD, which must succeed, while others run. */
+  async addBeside(): Promise<this> {
+    const answer = answerOf(await this.network.start(this.request('ADD')).ended)
+    if (answer.status !== 0) throw new Error(`ADD failed: ${answer.stdout}${answer.stderr}`)
+    this.#remember(answer)
+    return this
+  }
+
+  #remember(answer: Answer): Answer {
     if (answer.status === 0) this.#added = answer
     return answer
   }

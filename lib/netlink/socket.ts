@@ -67,7 +67,7 @@ class TruncatedError extends NetlinkError {}
 class InterruptedError extends Error {}
 
 export class NetlinkSocket {
-  readonly #fd: number
+  #fd: number
   #buffer: Uint8Array<ArrayBuffer>
   #sequence = 0
 
@@ -110,8 +110,10 @@ export class NetlinkSocket {
     )
   }
 
+  /** What still uses it afterwards fails, and does not get whichever file has the number next. */
   close(): void {
-    close(this.#fd)
+    if (this.#fd >= 0) close(this.#fd)
+    this.#fd = -1
   }
 
   /** Sends one request and waits for its acknowledgement. @throws NetlinkError */

@@ -20,13 +20,17 @@ export class NotANamespaceError extends Error {
 /** An open network namespace: it lives at least as long as it is open. */
 export class NetworkNamespace {
   readonly path: string
-  /** For link messages (IFLA_NET_NS_FD). */
-  readonly fd: number
+  #fd: number
 
   /** Use `openNamespace`, which checks what the descriptor is. */
   constructor(path: string, fd: number) {
     this.path = path
-    this.fd = fd
+    this.#fd = fd
+  }
+
+  /** For link messages (IFLA_NET_NS_FD). -1 when closed. */
+  get fd(): number {
+    return this.#fd
   }
 
   /** "device:inode": equal for two paths exactly when they lead to the same namespace. */
@@ -34,8 +38,10 @@ export class NetworkNamespace {
     return statusOfDescriptor(this.fd).identity
   }
 
+  /** What still uses it afterwards fails, and does not get whichever file has the number next. */
   close(): void {
-    close(this.fd)
+    if (this.#fd >= 0) close(this.#fd)
+    this.#fd = -1
   }
 
   /** Runs a synchronous function inside and comes back whatever happens. @throws SysError when it cannot be entered */

@@ -4,10 +4,11 @@
  */
 
 import { formatPrefix, type Prefix } from '../address/prefix.ts'
+import type { NetlinkSocket } from '../netlink/socket.ts'
 import type { Attachment } from './attachment.ts'
 import { addToIptables, checkIptables, deleteFromLegacyIptables, gcLegacyIptables } from './iptables/masquerade.ts'
-import { requirePrograms } from './iptables/nat-table.ts'
-import { foreignChains } from './nftables/foreign.ts'
+import { hasLegacyNatTable, requirePrograms } from './iptables/nat-table.ts'
+import { foreignChains, isMasqueradedByGo } from './nftables/foreign.ts'
 import { addToNftables } from './nftables/masquerade-add.ts'
 import { checkNftables } from './nftables/masquerade-check.ts'
 import { deleteFromNftables } from './nftables/masquerade-delete.ts'
@@ -100,7 +101,11 @@ export function masqueradeStatus(backend: MasqueradeBackend, options: FirewallOp
   else requirePrograms(options.environment ?? {})
 }
 
-/** Whether the masquerade is as ADD left it. @throws CniError code 105 naming what is missing */
+/**
+ * Whether the masquerade is as ADD left it. An attachment that a Go plugin made, before cnikit took its place, may have
+ * it in that plugin's way.
+ * @throws CniError code 105 naming what is missing
+ */
 export function checkMasquerade(
   backend: MasqueradeBackend,
   attachment: Attachment,
@@ -108,15 +113,36 @@ export function checkMasquerade(
   options: FirewallOptions = {},
 ): void {
   if (addresses.length === 0) return
+  const environment = options.environment ?? {}
   if (backend === 'iptables') {
-    checkIptables(attachment, distinct(addresses), options.environment ?? {})
+    checkIptables(attachment, distinct(addresses), environment)
     return
   }
   const socket = requireNftables()
   try {
     checkNftables(socket, attachment, distinct(addresses))
+  } catch (error) {
+    if (!isMasqueradedOtherwise(socket, attachment, addresses, environment)) throw error
   } finally {
     socket.close()
+  }
+}
+
+function isMasqueradedOtherwise(
+  socket: NetlinkSocket,
+  attachment: Attachment,
+  addresses: readonly Prefix[],
+  environment: Readonly<Record<string, string>>,
+): boolean {
+  if (isMasqueradedByGo(socket, attachment)) return true
+  if (foreignChains(socket, attachment).families.length === 0 && !hasLegacyNatTable(4) && !hasLegacyNatTable(6)) {
+    return false
+  }
+  try {
+    checkIptables(attachment, addresses, environment)
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -108,6 +108,19 @@ t.test('the rules are those of the Go plugin, byte for byte', withGo, async t =>
   )
 })
 
+t.test('CHECK with nftables accepts an attachment that the Go plugin made', withGo, t =>
+  withHost(t, host => {
+    const checkNftables = (whose: Attachment, addresses: Prefix[]) => () =>
+      inside(host, () => checkMasquerade('nftables', whose, addresses))
+    goBridge(host, 'ADD', host.createContainer(), attachment('one'))
+    t.doesNotThrow(checkNftables(attachment('one'), dual(2)))
+    t.throws(checkNftables(attachment('one'), dual(3)), { code: ErrorCode.checkFailed, message: /does not have it/ })
+    t.throws(checkNftables(attachment('two'), dual(2)), { code: ErrorCode.checkFailed })
+    host.output(['iptables', '-t', 'nat', '-F', 'POSTROUTING'])
+    t.throws(checkNftables(attachment('one'), dual(2)), { code: ErrorCode.checkFailed })
+  }),
+)
+
 t.test('the Go plugin cleans up what cnikit made', withGo, t =>
   withHost(t, host => {
     const container = host.createContainer()
@@ -230,7 +243,7 @@ t.test('GC removes containers that are not valid, whoever made their rules', wit
   }),
 )
 
-t.test("an attachment in the Go plugin's nftables table is removed by DEL and by GC", t =>
+t.test("an attachment in the Go plugin's nftables table is accepted by CHECK and removed by DEL and by GC", t =>
   withHost(t, host => {
     const rule = (comment: string, address: number) =>
       `add rule inet cni_plugins_masquerade masq_checks ip saddr 10.1.0.${address} ip daddr != 10.1.0.0/16 masquerade comment "${comment}"\n`
@@ -238,6 +251,10 @@ t.test("an attachment in the Go plugin's nftables table is removed by DEL and by
       input: `add table inet cni_plugins_masquerade
 add chain inet cni_plugins_masquerade masq_checks
 ${rule(goComment('podnet', 'eth0', 'one'), 5)}${rule(goComment('podnet', 'eth1', 'one'), 6)}${rule(goComment('podnet', 'eth0', 'two'), 7)}${rule(goComment('other', 'eth0', 'one'), 8)}`,
+    })
+    inside(host, () => checkMasquerade('nftables', attachment('one'), dual(5)))
+    t.throws(() => inside(host, () => checkMasquerade('nftables', attachment('three'), dual(5))), {
+      code: ErrorCode.checkFailed,
     })
     const left = () => [...ruleset(host).matchAll(/ip saddr (\S+)/g)].map(match => match[1])
     remove(host, attachment('one'), dual(5))

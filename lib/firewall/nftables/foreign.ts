@@ -94,13 +94,19 @@ export function foreignDeletions(
   const found = foreignChains(socket, attachment)
   const chain = chainName(attachment.network, attachment.containerId)
   const changes = found.families.flatMap(family => natDeletions(socket, family, chain, addresses))
-  if (found.go) {
-    const owner = goHash(attachment.network, attachment)
-    for (const rule of rulesOf(socket, goChain)) {
-      if (rule.comment?.startsWith(owner)) changes.push(deleteRule(goChain, rule.handle))
-    }
-  }
+  if (found.go) changes.push(...goRules(socket, attachment).map(rule => deleteRule(goChain, rule.handle)))
   return changes
+}
+
+/** The attachment's rules in the Go plugin's own table. */
+function goRules(socket: NetlinkSocket, attachment: Attachment): Rule[] {
+  const owner = goHash(attachment.network, attachment)
+  return rulesOf(socket, goChain).filter(rule => rule.comment?.startsWith(owner))
+}
+
+/** Whether the Go plugin masquerades the attachment with its own nftables rules. */
+export function isMasqueradedByGo(socket: NetlinkSocket, attachment: Attachment): boolean {
+  return foreignChains(socket, attachment).go && goRules(socket, attachment).length > 0
 }
 
 /** The chain goes with the last rule that leads to it: another attachment of the container may still need it. */

@@ -32,6 +32,9 @@ export interface Addressing {
   readonly resultRoutes: readonly Route[]
 }
 
+/** RT_SCOPE_LINK, linux/rtnetlink.h: from here on a route's destination is not behind a gateway. */
+const LINK_SCOPE = 253
+
 const defaultRoutes: Readonly<Record<Family, string>> = { 4: '0.0.0.0/0', 6: '::/0' }
 
 function badAnswer(what: string): never {
@@ -72,8 +75,9 @@ export function deriveAddressing(config: BridgeConfig, ipam: Result): Addressing
 
   const routes = resultRoutes.map((route): RouteSpec => {
     const destination = prefixFrom(route.dst, 'route')
-    const gateway = route.gw ? addressFrom(route.gw, 'route gateway') : gateways.get(familyOf(destination.address))
-    return { destination, gateway, route }
+    if (route.gw) return { destination, gateway: addressFrom(route.gw, 'route gateway'), route }
+    const onLink = (route.scope ?? 0) >= LINK_SCOPE
+    return { destination, gateway: onLink ? undefined : gateways.get(familyOf(destination.address)), route }
   })
   return { addresses, routes, bridgeAddresses, ips, resultRoutes }
 }

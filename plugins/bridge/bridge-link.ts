@@ -37,6 +37,8 @@ export class SharedBridge {
   /** The lock is on the namespace's own inode: no file to keep, and one lock for each host that shares a /run. */
   #lock: number | undefined
   #created = false
+  /** As it was before this ADD. */
+  #found: Link | undefined
   readonly #added: Prefix[] = []
   readonly #removed: Prefix[] = []
 
@@ -52,7 +54,8 @@ export class SharedBridge {
       () => {
         this.#lock = lockNamespace({ shared: true })
         try {
-          return this.#withProperties(findBridge(this.#socket, this.#config.bridge) ?? this.#create())
+          this.#found = findBridge(this.#socket, this.#config.bridge)
+          return this.#withProperties(this.#found ?? this.#create())
         } catch (error) {
           this.#undo()
           throw error
@@ -110,21 +113,30 @@ export class SharedBridge {
     const { promiscMode } = this.#config
     const filter = usesVlans(this.#config) && !bridge.bridge?.vlanFiltering
     const promiscuous = promiscMode && !bridge.promiscuous
-    if (!filter && !promiscuous && bridge.up) return bridge
+    const mac = bridge.mac !== undefined && hasNoMacOfItsOwn(bridge) ? bridge.mac : undefined
+    if (!filter && !promiscuous && mac === undefined && bridge.up) return bridge
+    if (filter) this.#filterVlans(bridge)
     setLink(this.#socket, {
       index: bridge.index,
       up: true,
       ...(promiscuous ? { promiscuous } : {}),
-      ...(filter ? { bridge: { vlanFiltering: true } } : {}),
+      ...(mac === undefined ? {} : { mac }),
     })
-    const changed = findBridge(this.#socket, bridge.name) ?? bridge
-    // A kernel without the feature takes the attribute and ignores it.
-    if (!filter || changed.bridge?.vlanFiltering) return changed
-    throw new CniError(
-      ErrorCode.kernelFeatureMissing,
-      `the kernel cannot filter VLANs on bridge "${bridge.name}"`,
-      'it lacks CONFIG_BRIDGE_VLAN_FILTERING: use another kernel, or remove "vlan" and "vlanTrunk"',
-    )
+    return findBridge(this.#socket, bridge.name) ?? bridge
+  }
+
+  #filterVlans({ index, name }: Link): void {
+    try {
+      setLink(this.#socket, { index, bridge: { vlanFiltering: true } })
+    } catch (error) {
+      if ((error as { errno?: number }).errno !== Errno.EOPNOTSUPP) throw error
+      throw new CniError(
+        ErrorCode.kernelFeatureMissing,
+        `the kernel cannot filter VLANs on bridge "${name}"`,
+        'it lacks CONFIG_BRIDGE_VLAN_FILTERING: use another kernel, or remove "vlan" and "vlanTrunk"',
+        { cause: error },
+      )
+    }
   }
 
   #undo(): void {
@@ -139,10 +151,22 @@ export class SharedBridge {
       }
       for (const prefix of this.#added) deleteAddress(this.#socket, { index: bridge.index, prefix })
       for (const prefix of this.#removed) addAddress(this.#socket, this.#addressOptions(bridge, prefix))
+      const { up, promiscuous } = this.#found ?? bridge
+      if (up !== bridge.up || promiscuous !== bridge.promiscuous) {
+        setLink(this.#socket, { index: bridge.index, up, promiscuous })
+      }
     } finally {
       close(lock)
     }
   }
+}
+
+/**
+ * Whether a bridge would take its first port's address: it was made without one, and has no port yet. Its id, two bytes of
+ * priority and an address, then has zeros. (br_stp_recalculate_bridge_id, net/bridge/br_stp_if.c)
+ */
+function hasNoMacOfItsOwn(bridge: Link): boolean {
+  return bridge.bridge?.bridgeId?.subarray(2).every(byte => byte === 0) ?? false
 }
 
 const OWN_NAMESPACE = '/proc/self/ns/net'

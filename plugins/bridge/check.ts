@@ -42,7 +42,7 @@ export function check(request: AttachmentRequest): void {
       )
     }
     checkAddresses(container, link, prefixes)
-    if (config.ipamType !== undefined) checkRoutes(container, link, prevResult.routes ?? [])
+    if (config.ipamType !== undefined) checkRoutes(container, request.ifname, prevResult.routes ?? [])
     if (config.isGateway) checkGateway(host, bridge, ownAddresses(request, prevResult))
   })
   if (config.masquerade !== undefined) checkMasquerade(config.masquerade, request, prefixes)
@@ -129,8 +129,10 @@ function checkAddresses(container: NetlinkSocket, link: Link, prefixes: readonly
 /** RT_TABLE_MAIN, linux/rtnetlink.h */
 const MAIN_TABLE = 254
 
-function checkRoutes(container: NetlinkSocket, link: Link, routes: readonly Route[]): void {
-  const present = listRoutes(container, { index: link.index })
+/** Through whichever link: another attachment may have the same route already, and the result may name another's. */
+function checkRoutes(container: NetlinkSocket, ifname: string, routes: readonly Route[]): void {
+  if (routes.length === 0) return
+  const present = listRoutes(container)
   for (const route of routes) {
     const destination = parsePrefix(route.dst)
     const gateway = route.gw ? parseAddress(route.gw) : undefined
@@ -141,7 +143,10 @@ function checkRoutes(container: NetlinkSocket, link: Link, routes: readonly Rout
         samePrefix(one.destination, networkOf(destination)) &&
         (gateway === undefined || (one.gateway !== undefined && equalAddresses(one.gateway, gateway))),
     )
-    if (!found) fail(`route to ${route.dst}${route.gw ? ` via ${route.gw}` : ''} is gone from "${link.name}"`)
+    if (!found)
+      fail(
+        `route to ${route.dst}${route.gw ? ` via ${route.gw}` : ''} is gone from the container, which had it through "${ifname}"`,
+      )
   }
 }
 

@@ -26,7 +26,7 @@ export function createVethPair(
 ): VethPair {
   const hostName = hostVethName(request.network, request.containerId, request.ifname)
   // Addresses given at creation are not changed again by udev (MACAddressPolicy), so the result stays true.
-  const pair = { hostName, hostMac: randomMac(), containerMac: config.mac ?? randomMac() }
+  const pair = { hostName, hostMac: highMac(), containerMac: config.mac ?? randomMac() }
   const mtu = config.mtu > 0 ? { mtu: config.mtu } : {}
   transaction.step(
     `create veth pair "${hostName}" and "${request.ifname}"`,
@@ -53,6 +53,13 @@ export function createVethPair(
     }),
   )
   return pair
+}
+
+/** A bridge without an address of its own takes its lowest port's: this one is above those of other ports. */
+function highMac(): MacAddress {
+  const mac = randomMac()
+  mac[0] = 0xfe
+  return mac
 }
 
 function portSettings(config: BridgeConfig) {

@@ -10,20 +10,25 @@ export const outsideAddresses = {
 } as const
 
 /** Makes a namespace behind the host, linked by the veth "uplink" (in the host) and "world" (outside). */
+// Routers ask for IPv6 neighbours from their link-local address, which must not be tentative then.
 export function createOutside(host: Host): NetworkNamespace {
   const outside = host.createNamespace('outside')
   const { host: ours, outside: theirs } = outsideAddresses
   host.ip(`
 link add uplink type veth peer name world netns ${outside.name}
 addr add ${ours.ipv4}/24 dev uplink
+link set uplink addrgenmode none
 addr add ${ours.ipv6}/64 dev uplink nodad
+addr add fe80::1/64 dev uplink nodad
 link set uplink up
 route add default via ${theirs.ipv4}
 route add ::/0 via ${theirs.ipv6}`)
   outside.ip(`
 link set lo up
 addr add ${theirs.ipv4}/24 dev world
+link set world addrgenmode none
 addr add ${theirs.ipv6}/64 dev world nodad
+addr add fe80::2/64 dev world nodad
 link set world up`)
   return outside
 }

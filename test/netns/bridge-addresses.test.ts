@@ -108,7 +108,7 @@ t.test('mtu, advmss, priority, table and scope of a route are in the container, 
 
 t.test('a bridge with another address is refused, and forceAddress replaces it', t =>
   withHost(t, host => {
-    host.ip(`link add br0 type bridge
+    host.ip(`link add br0 address 52:54:00:00:00:02 type bridge
 addr add 10.99.0.1/24 dev br0
 addr add fd00:99::1/64 dev br0 nodad
 addr add fd00:88::77/64 dev br0 nodad

@@ -94,11 +94,35 @@ t.test("the bridge's MAC address is its own and stays when ports come and go", t
   }),
 )
 
-t.test('the host end of the veth does not take routes from the container', t =>
+t.test('a bridge that was made without a MAC address gets one before its first port comes', t =>
   withHost(t, host => {
-    const { port } = new Network(host).attach()
-    for (const name of ['br0', port])
-      t.equal(host.output(['cat', `/proc/sys/net/ipv6/conf/${name}/accept_ra`]).trim(), '0', name)
+    host.ip('link add br0 type bridge\nlink set br0 up')
+    const { address } = link(host, 'br0')
+    const network = new Network(host)
+    const attachments = [network.attach(), network.attach(), network.attach()]
+    for (const { result } of attachments) t.equal(result.interfaces?.[0]?.mac, address)
+    t.equal(link(host, 'br0').address, address)
+    for (const attachment of attachments) attachment.del()
+    t.equal(link(host, 'br0').address, address)
+  }),
+)
+
+t.test('a bridge with the address of another port keeps it', t =>
+  withHost(t, host => {
+    host.ip(`link add br0 type bridge
+link add uplink address 52:54:00:00:00:01 type veth peer name switch
+link set uplink master br0
+link set br0 up`)
+    const attachment = new Network(host).attach()
+    t.equal(attachment.result.interfaces?.[0]?.mac, '52:54:00:00:00:01')
+    t.equal(link(host, 'br0').address, '52:54:00:00:00:01')
+  }),
+)
+
+t.test('the host does not take routes from its containers', t =>
+  withHost(t, host => {
+    new Network(host).attach()
+    t.equal(host.output(['cat', '/proc/sys/net/ipv6/conf/br0/accept_ra']).trim(), '0')
   }),
 )
 

@@ -159,6 +159,8 @@ for (const ipMasqBackend of backends)
       const outside = createOutside(host)
       const network = new Network(host, { ipMasq: true, ipMasqBackend })
       const container = host.createContainer()
+      // By default either interface answers for both addresses, and neighbours are left with a MAC address that is gone.
+      container.output(['sysctl', '-qw', 'net.ipv4.conf.all.arp_ignore=1'])
       const first = network.attach({ container, containerId: 'both' })
       const second = network.attach({ container, containerId: 'both', ifname: 'net1' })
       await startPeer(host, outside)

@@ -4,7 +4,7 @@ import type { IpAddress } from '../../lib/address/address.ts'
 import { equalAddresses, formatAddress } from '../../lib/address/address.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { AttachmentId } from '../../lib/cni/types.ts'
-import { FileType, statusOf } from '../../lib/sys/file.ts'
+import { statusOf } from '../../lib/sys/file.ts'
 import { firstFree } from './allocate.ts'
 import type { Owner } from './entry.ts'
 import { containerKey } from './entry.ts'
@@ -26,7 +26,7 @@ export function checkHeld(
 ): void {
   const attachment = `${containerId} ${ifname}`
   const held = (
-    isDirectory(directory) ? withState(directory, 'look', state => state.heldBy(containerId, ifname)) : []
+    statusOf(directory) ? withState(directory, 'look', state => state.heldBy(containerId, ifname)) : []
   ).map(({ address }) => address)
   if (held.length === 0)
     throw failed(
@@ -56,7 +56,7 @@ function failed(message: string, details: string): CniError {
 
 /** The first range set from which nothing could be handed out, not even after what is dead was given back. */
 export function exhaustedRangeSet(directory: string, rangeSets: readonly RangeSet[]): RangeSet | undefined {
-  if (!isDirectory(directory)) return undefined
+  if (statusOf(directory) === undefined) return undefined
   return withState(directory, 'look', state => {
     const isFull = (set: RangeSet) =>
       segmentsAfter(set, undefined).every(segment => firstFree(state, set, segment) === undefined)
@@ -64,10 +64,6 @@ export function exhaustedRangeSet(directory: string, rangeSets: readonly RangeSe
     const dead = deadHoldings(state)
     return rangeSets.find(set => isFull(set) && !dead.some(({ address }) => rangeOf(set, address) !== undefined))
   })
-}
-
-function isDirectory(path: string): boolean {
-  return ((statusOf(path)?.mode ?? 0) & FileType.MASK) === FileType.DIRECTORY
 }
 
 /** An address that is taken. */
@@ -80,7 +76,7 @@ export interface TakenAddress {
 
 /** All taken addresses of a network. */
 export function listTaken(directory: string): TakenAddress[] {
-  if (!isDirectory(directory)) return []
+  if (statusOf(directory) === undefined) return []
   return withState(directory, 'look', state => {
     const isDead = deathJudge(state)
     return state.files.list().flatMap(address => {

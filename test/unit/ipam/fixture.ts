@@ -24,8 +24,13 @@ export class NetworkDirectory {
   readonly path: string
   #ipam: Readonly<Record<string, unknown>>
 
-  constructor(teardown: (clean: () => void) => void, ipam: Readonly<Record<string, unknown>> = smallRange) {
-    this.dataDir = mkdtempSync(join(tmpdir(), 'cnikit-ipam-'))
+  /** @param dataDir default: a new one, removed in the end */
+  constructor(
+    teardown: (clean: () => void) => void,
+    ipam: Readonly<Record<string, unknown>> = smallRange,
+    dataDir = mkdtempSync(join(tmpdir(), 'cnikit-ipam-')),
+  ) {
+    this.dataDir = dataDir
     this.path = join(this.dataDir, 'net')
     this.#ipam = ipam
     teardown(() => rmSync(this.dataDir, { recursive: true, force: true }))

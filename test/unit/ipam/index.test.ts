@@ -184,6 +184,13 @@ t.test('no damage to the index makes an address be handed out twice or be lost',
   t.pass('none')
 })
 
+/** Another file in place of an address file, written at another time: the clock of files may not have moved on yet. */
+function replace(net: NetworkDirectory, name: string, content: string): void {
+  rmSync(join(net.path, name))
+  net.write(name, content)
+  utimesSync(join(net.path, name), 1, 1)
+}
+
 function readIndex(net: NetworkDirectory): Buffer {
   return Buffer.from(execFileSync('cat', [join(net.path, '.index')]))
 }
@@ -208,10 +215,8 @@ t.test('a stamp outlives building the index again, unless the file is another on
   const net = new NetworkDirectory(t.teardown, wide)
   for (const id of ['a', 'b', 'c']) net.add(id, { netns: '/proc/self/ns/net' })
   const [stamp] = stampsOf(net, 'a')
-  rmSync(join(net.path, '10.1.0.2'))
-  net.write('10.1.0.2', 'a\r\neth0')
-  rmSync(join(net.path, '10.1.0.3'))
-  net.write('10.1.0.3', 'z\r\neth0')
+  replace(net, '10.1.0.2', 'a\r\neth0')
+  replace(net, '10.1.0.3', 'z\r\neth0')
   net.add('d')
   t.strictSame(stampsOf(net, 'a'), [undefined], 'written anew with the same words')
   t.strictSame(stampsOf(net, 'z'), [undefined], 'written anew by another')
@@ -266,13 +271,12 @@ t.test('GC without a list frees what is of an earlier boot', async t => {
   t.strictSame(net.taken(), { '10.1.0.3': 'b eth0' })
 })
 
-t.test('what comes back of an earlier boot under another name of the same file is not confused', async t => {
+t.test('a stamp speaks of the file that it was made for, and of no later one of the same name', async t => {
   const net = new NetworkDirectory(t.teardown, { subnet: '10.1.0.0/30', rangeStart: '10.1.0.2' })
   net.add('a')
   asAfterReboot(net, ['a'])
   // The Go plugin has deleted and made the attachment again meanwhile: the stamp is about the former file.
-  rmSync(join(net.path, '10.1.0.2'))
-  net.write('10.1.0.2', 'a\r\neth0')
+  replace(net, '10.1.0.2', 'a\r\neth0')
   t.throws(() => net.add('b'), { code: 102 })
   t.strictSame(
     readdirSync(net.path).filter(name => name.startsWith('10.')),

@@ -9,8 +9,11 @@ export const outsideAddresses = {
   outside: { ipv4: '198.51.100.2', ipv6: '2001:db8:51::2' },
 } as const
 
-/** Makes a namespace behind the host, linked by the veth "uplink" (in the host) and "world" (outside). */
-// Routers ask for IPv6 neighbours from their link-local address, which must not be tentative then.
+/**
+ * Makes a namespace behind the host, linked by the veth "uplink" (in the host) and "world" (outside). It answers at once:
+ * link-local addresses, from which routers ask for neighbours, are not tentative, and the kernel, which notices a
+ * carrier up to a second later, is made to notice it by being asked for the links.
+ */
 export function createOutside(host: Host): NetworkNamespace {
   const outside = host.createNamespace('outside')
   const { host: ours, outside: theirs } = outsideAddresses
@@ -29,6 +32,8 @@ addr add ${theirs.ipv4}/24 dev world
 link set world addrgenmode none
 addr add ${theirs.ipv6}/64 dev world nodad
 addr add fe80::2/64 dev world nodad
-link set world up`)
+link set world up
+link show dev world`)
+  host.ip('link show dev uplink')
   return outside
 }

@@ -48,7 +48,7 @@ t.test('mtu is that of both ends and of the bridge, and the result tells it', t 
       [1400, 1400, 1400],
     )
     t.notOk(
-      container.execute(['ping', '-c1', '-W1', '-Mdo', '-s1373', gateways.ipv4]).status === 0,
+      container.execute(['ping', '-c1', '-W0.2', '-Mdo', '-s1373', gateways.ipv4]).status === 0,
       '1401 bytes do not fit',
     )
     t.ok(container.execute(['ping', '-c1', '-W1', '-Mdo', '-s1372', gateways.ipv4]).status === 0, '1400 do')

@@ -117,13 +117,14 @@ for (const ipMasqBackend of backends)
     }),
   )
 
-t.test('the first IPv6 ping to the gateway is answered at once, also when this ADD has made the bridge', t =>
+t.test('the first IPv6 ping after ADD is answered at once, in every direction', t =>
   withHost(t, host => {
     const network = new Network(host, { ipMasq: true, ipam: hostLocal(host, subnets.ipv6) })
     const one = network.attach()
-    t.ok(one.container.pings(gateways.ipv6, 0.5), 'by the container that brought the bridge')
-    t.ok(network.attach().container.pings(gateways.ipv6, 0.5), 'by one that came to it')
-    t.ok(network.attach().container.pings(one.address, 0.5), 'and to the neighbour')
+    t.ok(one.container.pings(gateways.ipv6, 0.5), 'to the gateway, by the container that brought the bridge')
+    t.ok(network.attach().container.pings(gateways.ipv6, 0.5), 'to the gateway, by one that came to it')
+    t.ok(host.pings(network.attach().address, 0.5), 'by the host')
+    t.ok(one.container.pings(network.attach().address, 0.5), 'by the neighbour')
   }),
 )
 

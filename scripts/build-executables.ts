@@ -6,12 +6,12 @@
  */
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { executableNames } from '../plugins/names.ts'
 
 const koffi = process.argv.includes('--koffi')
 const output = koffi ? 'dist/bin-koffi' : 'dist/bin'
+const work = koffi ? 'dist/parts-koffi' : 'dist/parts'
 
 /** The compiler: the package's own file is a stub where install scripts are switched off. */
 function findBun(): string {
@@ -24,47 +24,63 @@ function findBun(): string {
   return found
 }
 
-const [first = 'cnictl', ...others] = executableNames
-mkdirSync(output, { recursive: true })
-const temporary = join(output, `.build-${process.pid}`)
-const build = spawnSync(
-  findBun(),
-  [
-    'build',
-    '--compile',
-    '--minify',
-    '--keep-names',
-    '--bytecode',
-    // A part for every import(): a start reads only those of the plugin that it is called as.
-    '--splitting',
-    '--format=esm',
-    '--sourcemap=none',
-    // By default an executable loads .env and runs a bunfig.toml preload from the working directory.
-    '--no-compile-autoload-dotenv',
-    '--no-compile-autoload-bunfig',
-    '--no-compile-autoload-tsconfig',
-    '--no-compile-autoload-package-json',
-    // Any such argument also keeps a deleted working directory from ending the process.
-    '--compile-exec-argv=--smol',
-    '--compile-jit-policy=50',
-    ...(koffi ? ['--conditions=koffi'] : []),
-    `--outfile=${temporary}`,
-    'plugins/main.ts',
-  ],
-  { stdio: ['ignore', 'inherit', 'inherit'] },
-)
-if (build.status !== 0) {
-  rmSync(temporary, { force: true })
-  process.exit(build.status ?? 1)
+function bun(...parameters: string[]): void {
+  const build = spawnSync(findBun(), ['build', '--minify', '--format=esm', ...parameters], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  if (build.status !== 0) process.exit(build.status ?? 1)
 }
 
+/** Parts of the executable, by the name that it is called by. */
+const parts: Readonly<Record<string, string>> = {
+  bridge: 'plugins/bridge/main.ts',
+  cnictl: 'cnictl/executable.ts',
+  'host-local': 'ipam/host-local/main.ts',
+  loopback: 'plugins/loopback/main.ts',
+}
+
+// Each part is one file: the cost of a start grows with the number of files and with their size, and code that parts
+// share, as --splitting makes it of all of them at once, would cost more than it saves.
+rmSync(work, { recursive: true, force: true })
+mkdirSync(work, { recursive: true })
+for (const [name, entry] of Object.entries(parts)) {
+  bun('--target=bun', ...(koffi ? ['--conditions=koffi'] : []), `--outfile=${work}/${name}.js`, entry)
+}
+const imports = Object.keys(parts).map(name => `  '${name}': () => import('./${name}.js'),`)
+writeFileSync(
+  `${work}/main.ts`,
+  `import { runPart } from '../../plugins/main.ts'\n\nawait runPart({\n${imports.join('\n')}\n})\n`,
+)
+
+mkdirSync(output, { recursive: true })
+const temporary = join(output, `.build-${process.pid}`)
+bun(
+  '--compile',
+  '--bytecode',
+  '--splitting',
+  '--sourcemap=none',
+  // By default an executable loads .env and runs a bunfig.toml preload from the working directory.
+  '--no-compile-autoload-dotenv',
+  '--no-compile-autoload-bunfig',
+  '--no-compile-autoload-tsconfig',
+  '--no-compile-autoload-package-json',
+  // Any such argument keeps a deleted working directory from ending the process. This one changes nothing else; --smol
+  // would begin a garbage collection in the middle of ADD.
+  '--compile-exec-argv=--no-deprecation',
+  // No compiling of code that runs for some milliseconds.
+  '--compile-jit-policy=1000',
+  `--outfile=${temporary}`,
+  `${work}/main.ts`,
+)
+
 // Renaming replaces a running executable; writing over it would fail with ETXTBSY.
+const [first = '', ...others] = Object.keys(parts)
 renameSync(temporary, join(output, first))
 for (const name of others) {
   linkSync(join(output, first), temporary)
   renameSync(temporary, join(output, name))
 }
 for (const name of readdirSync(output)) {
-  if (!executableNames.includes(name) && !name.endsWith('.node')) rmSync(join(output, name), { force: true })
+  if (!(name in parts) && !name.endsWith('.node')) rmSync(join(output, name), { force: true })
 }
-console.log(`${output}: ${executableNames.join(' ')}`)
+console.log(`${output}: ${Object.keys(parts).join(' ')}`)

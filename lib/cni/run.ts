@@ -17,38 +17,29 @@ import type { StandardStreams } from './standard-streams.ts'
 import { processStreams } from './standard-streams.ts'
 import type { AttachmentRequest, CniVersion, Plugin } from './types.ts'
 
-export type PluginLoader = () => Promise<Plugin>
-
-export interface RunOptions {
-  /** Plugins of this executable by type. One that the configuration names as IPAM plugin is called as a function. */
-  readonly builtins?: Readonly<Record<string, PluginLoader>>
-}
-
 const newestVersion: CniVersion = '1.1.0'
 
-/** Runs the plugin once, for this process's environment and standard input, and ends the process. */
-export async function runPlugin(load: PluginLoader, options: RunOptions = {}): Promise<never> {
+/**
+ * Runs the plugin once, for this process's environment and standard input, and ends the process.
+ * @param builtins plugins of this same executable: one that the configuration names as IPAM plugin is called as a function
+ */
+export function runPlugin(plugin: Plugin, builtins: readonly Plugin[] = []): never {
   holdTerminatingSignals()
-  const status = await dispatch(load, processStreams(), options)
+  const status = dispatch(plugin, processStreams(), builtins)
   // Nothing is buffered that could be lost; the runtime's own way out costs a little more.
   libc._exit(status)
   throw new Error('_exit came back')
 }
 
 /** Answers one request; returns the exit status. */
-export async function dispatch(
-  load: PluginLoader,
-  streams: StandardStreams,
-  options: RunOptions = {},
-): Promise<number> {
+export function dispatch(plugin: Plugin, streams: StandardStreams, builtins: readonly Plugin[] = []): number {
   const answer = new Answer(streams)
   try {
-    const plugin = await load()
     if (!streams.environment.CNI_COMMAND) {
       streams.writeStderr(aboutText(plugin))
       return 0
     }
-    await serve(plugin, streams, options, answer)
+    serve(plugin, streams, builtins, answer)
     return 0
   } catch (error) {
     answer.fail(toCniError(error))
@@ -56,7 +47,7 @@ export async function dispatch(
   }
 }
 
-async function serve(plugin: Plugin, streams: StandardStreams, options: RunOptions, answer: Answer): Promise<void> {
+function serve(plugin: Plugin, streams: StandardStreams, builtins: readonly Plugin[], answer: Answer): void {
   const { environment } = streams
   const command = readCommand(environment)
   if (command === 'VERSION') {
@@ -68,23 +59,28 @@ async function serve(plugin: Plugin, streams: StandardStreams, options: RunOptio
   const base = parseBase(config)
   const version = negotiateVersion(base, plugin, command)
   answer.version = version
-  const builtins = await loadBuiltins(base, plugin, streams, options)
-  const request = networkRequest(command, version, base, { config, stdin, environment }, builtins)
+  const callable = callableBuiltins(base, plugin, streams, builtins)
+  const request = networkRequest(command, version, base, { config, stdin, environment }, callable)
   switch (command) {
     case 'GC':
-      return plugin.gc(gcRequest(request, base))
+      plugin.gc(gcRequest(request, base))
+      return
     case 'STATUS':
-      return plugin.status(request)
+      plugin.status(request)
+      return
   }
   const attachment = attachmentRequest(request, base, plugin, message => streams.writeStderr(`${message}\n`))
   if (attachment.netns !== '') checkNetns(attachment.netns, command, environment, plugin.usesNetns ?? true)
   switch (command) {
     case 'ADD':
-      return add(plugin, attachment, answer)
+      add(plugin, attachment, answer)
+      break
     case 'DEL':
-      return plugin.del(attachment)
+      plugin.del(attachment)
+      break
     case 'CHECK':
-      return plugin.check(attachment)
+      plugin.check(attachment)
+      break
   }
 }
 
@@ -106,27 +102,26 @@ function add(plugin: Plugin, request: AttachmentRequest, answer: Answer): void {
 }
 
 /** The IPAM plugin, when CNI_PATH leads to this executable under its name. */
-async function loadBuiltins(base: BaseDocument, caller: Plugin, streams: StandardStreams, options: RunOptions) {
-  const builtins = new Map<string, Plugin>()
+function callableBuiltins(
+  base: BaseDocument,
+  caller: Plugin,
+  streams: StandardStreams,
+  builtins: readonly Plugin[],
+): ReadonlyMap<string, Plugin> {
   const type = base.ipam?.type
-  const loaders = options.builtins ?? {}
-  if (type !== undefined && Object.hasOwn(loaders, type)) {
-    const load = loaders[type]
-    if (load !== undefined && isThisExecutable(pluginDirectories(streams.environment), type)) {
-      const builtin = await load()
-      // An IPAM plugin that runs as a process of its own is given its caller's configuration, which names it.
-      if (builtin === caller && caller.usesNetns === false) return builtins
-      if (builtin === caller) {
-        throw new CniError(
-          ErrorCode.invalidNetworkConfig,
-          `"ipam.type" is ${JSON.stringify(type)}, the plugin that would call it`,
-          'ipam.type: the name of an address plugin, "host-local" for example',
-        )
-      }
-      builtins.set(type, builtin)
-    }
+  if (type === undefined) return new Map()
+  if (type === caller.name) {
+    // An IPAM plugin that runs as a process of its own is given its caller's configuration, which names it.
+    if (caller.usesNetns === false) return new Map()
+    throw new CniError(
+      ErrorCode.invalidNetworkConfig,
+      `"ipam.type" is ${JSON.stringify(type)}, the plugin that would call it`,
+      'ipam.type: the name of an address plugin, "host-local" for example',
+    )
   }
-  return builtins
+  const builtin = builtins.find(plugin => plugin.name === type)
+  if (builtin === undefined || !isThisExecutable(pluginDirectories(streams.environment), type)) return new Map()
+  return new Map([[type, builtin]])
 }
 
 function aboutText(plugin: Plugin): string {

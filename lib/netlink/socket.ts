@@ -61,6 +61,12 @@ const extAckAttributes = attributeTable('NLMSGERR_ATTR', { msg: [1, string], off
 
 type AnyTable = AttributeTable<Readonly<Record<string, readonly [number, Codec<never> | Codec<unknown>]>>>
 
+/**
+ * Every socket's: an answer is decoded, and its bytes copied, before anything else is received. Large buffers of their own
+ * would make the runtime collect garbage in the middle of a plugin's run.
+ */
+const sharedBuffer = allocate(RECEIVE_BYTES)
+
 /** Thrown inside the socket when a datagram did not fit its buffer. */
 class TruncatedError extends NetlinkError {}
 /** Thrown inside the socket when the kernel marks a dump as inconsistent. */
@@ -76,7 +82,7 @@ export class NetlinkSocket {
    * @throws SysError
    */
   constructor(protocol: number, options: { receiveBytes?: number } = {}) {
-    this.#buffer = allocate(options.receiveBytes ?? RECEIVE_BYTES)
+    this.#buffer = options.receiveBytes === undefined ? sharedBuffer : allocate(options.receiveBytes)
     this.#fd = check(
       () => 'open netlink socket',
       () => libc.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol),

@@ -9,7 +9,7 @@ import type { AttachmentRequest, Interface, Result } from '../../lib/cni/types.t
 import { addMasquerade, deleteMasquerade, type MasqueradeBackend } from '../../lib/firewall/masquerade.ts'
 import { type Link, setLink } from '../../lib/netlink/route/link/index.ts'
 import { type Addressing, deriveAddressing } from './addressing.ts'
-import { findBridge, SharedBridge } from './bridge-link.ts'
+import { SharedBridge } from './bridge-link.ts'
 import { type BridgeConfig, parseBridgeConfig } from './config.ts'
 import { configureInterface, mustGetLink, refuseExistingInterface } from './container.ts'
 import { type AddressPlan, enableForwarding, planBridgeAddresses } from './gateway.ts'
@@ -22,7 +22,6 @@ export function add(request: AttachmentRequest): Result {
   refuseWithoutAddresses(request, config)
   return withSockets(request.netns, sockets => {
     refuseExistingInterface(sockets.container, request.ifname, request.netns)
-    findBridge(sockets.host, config.bridge)
     return runTransaction(request.environment, transaction => build(transaction, request, config, sockets))
   })
 }
@@ -92,14 +91,14 @@ function allocate(transaction: Transaction, request: AttachmentRequest, type: st
 
 function masquerade(
   transaction: Transaction,
-  attachment: AttachmentRequest,
+  request: AttachmentRequest,
   backend: MasqueradeBackend,
   addresses: readonly Prefix[],
 ): void {
   transaction.step(
     `masquerade with ${backend}`,
-    () => addMasquerade(backend, attachment, addresses),
-    () => deleteMasquerade(attachment, { addresses }),
+    () => addMasquerade(backend, request, addresses, { environment: request.environment }),
+    () => deleteMasquerade(request, { addresses, environment: request.environment }).close(),
   )
 }
 

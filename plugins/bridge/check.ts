@@ -45,7 +45,8 @@ export function check(request: AttachmentRequest): void {
     if (config.ipamType !== undefined) checkRoutes(container, request.ifname, prevResult.routes ?? [])
     if (config.isGateway) checkGateway(host, bridge, ownAddresses(request, prevResult))
   })
-  if (config.masquerade !== undefined) checkMasquerade(config.masquerade, request, prefixes)
+  if (config.masquerade !== undefined)
+    checkMasquerade(config.masquerade, request, prefixes, { environment: request.environment })
 }
 
 function fail(message: string, details?: string): never {

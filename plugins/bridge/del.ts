@@ -17,11 +17,18 @@ import { withHostSocket } from './sockets.ts'
 
 export function del(request: AttachmentRequest): void {
   const config = parseBridgeConfig(request)
-  const addresses = (request.prevResult?.ips ?? []).map(ip => parsePrefix(ip.address)).filter(isPrefix)
+  // Undefined is not the same as none: then everything of the attachment is looked for.
+  const addresses = request.prevResult?.ips?.map(ip => parsePrefix(ip.address)).filter(isPrefix)
   const pending: PendingClose[] = []
   runAll([
     // Before the link: both make this process wait for the kernel, and so they wait together.
-    () => pending.push(deleteMasquerade(request, { addresses })),
+    () =>
+      pending.push(
+        deleteMasquerade(request, {
+          environment: request.environment,
+          ...(addresses === undefined ? {} : { addresses }),
+        }),
+      ),
     () => {
       withHostSocket(host => deletePair(host, request))
       // Only now: an address may be given out again when the link that had it is gone, and not before.

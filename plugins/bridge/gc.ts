@@ -20,7 +20,7 @@ export function gc(request: GcRequest): void {
       withHostSocket(host => deleteLostPairs(host, network, names))
     },
     () => {
-      if (validAttachments !== undefined) gcMasquerade(network, validAttachments)
+      if (validAttachments !== undefined) gcMasquerade(network, validAttachments, { environment: request.environment })
     },
     // Last, as in DEL: addresses are free when their links are gone.
     () => {

@@ -13,7 +13,7 @@ export function status(request: NetworkRequest): void {
   const config = parseBridgeConfig(request)
   try {
     withHostSocket(host => findBridge(host, config.bridge))
-    if (config.masquerade !== undefined) masqueradeStatus(config.masquerade)
+    if (config.masquerade !== undefined) masqueradeStatus(config.masquerade, { environment: request.environment })
   } catch (error) {
     const { message, details } = toCniError(error)
     throw new CniError(ErrorCode.unavailable, message, details, { cause: error })

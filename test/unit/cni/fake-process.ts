@@ -1,6 +1,5 @@
 /** A process and a plugin as the protocol sees them, for tests that run in one process. */
 
-import type { RunOptions } from '../../../lib/cni/run.ts'
 import { dispatch } from '../../../lib/cni/run.ts'
 import type { StandardStreams } from '../../../lib/cni/standard-streams.ts'
 import type { AttachmentRequest, GcRequest, NetworkRequest, Plugin } from '../../../lib/cni/types.ts'
@@ -50,7 +49,7 @@ export interface Invocation {
   /** An object is turned into JSON. */
   readonly config?: string | Readonly<Record<string, unknown>>
   readonly plugin?: Partial<Plugin>
-  readonly options?: RunOptions
+  readonly builtins?: readonly Plugin[]
   readonly streams?: Partial<StandardStreams>
 }
 
@@ -58,13 +57,13 @@ export async function invoke({
   environment,
   config = '',
   plugin: overrides,
-  options,
+  builtins,
   streams,
 }: Invocation): Promise<Outcome> {
   const { plugin, calls } = recordingPlugin(overrides)
   let [stdout, stderr, stdinReads] = ['', '', 0]
-  const status = await dispatch(
-    async () => plugin,
+  const status = dispatch(
+    plugin,
     {
       environment,
       readStdin: () => {
@@ -79,7 +78,7 @@ export async function invoke({
       },
       ...streams,
     },
-    options,
+    builtins,
   )
   return { status, stdout, stderr, stdinReads, calls, document: stdout === '' ? undefined : JSON.parse(stdout) }
 }

@@ -26,7 +26,7 @@ const plugin = {
   },
   del() { say('DEL') }, check() {}, gc() {}, status() {},
 }
-await runPlugin(async () => plugin)
+runPlugin(plugin)
 `
 
 const config = '{"cniVersion":"1.1.0","name":"n","type":"process"}'

@@ -350,35 +350,31 @@ t.test('standard input that cannot be read is an error of code 5', async t => {
   t.match(document, { code: 5, msg: 'read descriptor 0: EBADF' })
 })
 
-t.test('the IPAM plugin is loaded only when CNI_PATH leads to this executable under its name', async t => {
-  const directory = mkdtempSync('/tmp/cnikit-run-test-')
-  t.teardown(() => rmSync(directory, { recursive: true }))
-  symlinkSync(process.execPath, `${directory}/linked`)
-  writeFileSync(`${directory}/other`, '#!/bin/sh\n', { mode: 0o755 })
-  const loaded: string[] = []
-  const loader = (name: string) => async () => {
-    loaded.push(name)
-    return recordingPlugin({ name }).plugin
-  }
-  const builtins = { linked: loader('linked'), other: loader('other'), absent: loader('absent') }
-  for (const [type, expected] of [
-    ['linked', ['linked']],
-    ['other', []],
-    ['absent', []],
-    ['constructor', []],
-    [undefined, []],
-  ] as const) {
-    loaded.length = 0
-    const { status, calls } = await invoke({
-      environment: environmentFor('ADD', { CNI_PATH: `/nonexistent:${directory}` }),
-      config: configWith({ ipam: type === undefined ? {} : { Type: type } }),
-      options: { builtins },
-    })
-    t.equal(status, 0)
-    t.strictSame(loaded, expected, String(type))
-    t.strictSame([...(calls[0]?.request.builtins.keys() ?? [])], expected)
-  }
-})
+t.test(
+  'the IPAM plugin is called as a function only when CNI_PATH leads to this executable under its name',
+  async t => {
+    const directory = mkdtempSync('/tmp/cnikit-run-test-')
+    t.teardown(() => rmSync(directory, { recursive: true }))
+    symlinkSync(process.execPath, `${directory}/linked`)
+    writeFileSync(`${directory}/other`, '#!/bin/sh\n', { mode: 0o755 })
+    const builtins = ['linked', 'other', 'absent'].map(name => recordingPlugin({ name }).plugin)
+    for (const [type, expected] of [
+      ['linked', ['linked']],
+      ['other', []],
+      ['absent', []],
+      ['constructor', []],
+      [undefined, []],
+    ] as const) {
+      const { status, calls } = await invoke({
+        environment: environmentFor('ADD', { CNI_PATH: `/nonexistent:${directory}` }),
+        config: configWith({ ipam: type === undefined ? {} : { Type: type } }),
+        builtins,
+      })
+      t.equal(status, 0)
+      t.strictSame([...(calls[0]?.request.builtins.keys() ?? [])], expected, String(type))
+    }
+  },
+)
 
 t.test('a plugin that is to call itself for addresses is refused, and does not call itself for ever', async t => {
   const directory = mkdtempSync('/tmp/cnikit-run-test-')
@@ -386,8 +382,8 @@ t.test('a plugin that is to call itself for addresses is refused, and does not c
   symlinkSync(process.execPath, `${directory}/recorder`)
   const { plugin, calls } = recordingPlugin()
   let stdout = ''
-  const status = await dispatch(
-    async () => plugin,
+  const status = dispatch(
+    plugin,
     {
       environment: environmentFor('ADD', { CNI_PATH: directory }),
       readStdin: () => JSON.stringify(configWith({ ipam: { type: 'recorder' } })),
@@ -396,7 +392,7 @@ t.test('a plugin that is to call itself for addresses is refused, and does not c
       },
       writeStderr: () => undefined,
     },
-    { builtins: { recorder: async () => plugin } },
+    [plugin],
   )
   t.equal(status, 1)
   t.match(JSON.parse(stdout), { code: 7, msg: '"ipam.type" is "recorder", the plugin that would call it' })

@@ -1,0 +1,5 @@
+/** The executable "cnictl". */
+
+import { main } from './main.ts'
+
+process.exitCode = await main(process.argv.slice(2))

@@ -1,0 +1,7 @@
+/** The executable "bridge". */
+
+import { hostLocal } from '../../ipam/host-local/plugin.ts'
+import { runPlugin } from '../../lib/cni/run.ts'
+import { bridge } from './plugin.ts'
+
+await runPlugin(bridge, [hostLocal])

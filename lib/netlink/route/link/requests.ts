@@ -53,14 +53,16 @@ export function setLinkRequest(
   const { ipv4Conf, ipv6Conf } = changes
   if (changes.up && (ipv4Conf !== undefined || ipv6Conf !== undefined))
     throw new TypeError('the kernel brings a link up before it applies ipv4Conf and ipv6Conf: use two requests')
-  const index = 'index' in changes ? changes.index : undefined
+  const target = 'index' in changes ? { index: changes.index } : { name: changes.name }
+  const { header, attributes } = targetOf(target)
   return request(linkFormat, {
     // RTM_SETLINK would ignore the settings of the kind and of a bridge port.
     type: RouteMessage.newLink,
-    operation: `change ${describeTarget({ index, name: changes.name })}`,
-    header: { ...flagsOf(changes), index: index ?? 0 },
+    operation: `change ${describeTarget(target)}`,
+    header: { ...flagsOf(changes), ...header },
     attributes: {
-      ...commonAttributes(changes),
+      ...commonAttributes('index' in changes ? changes : { ...changes, name: undefined }),
+      ...attributes,
       master: changes.master,
       ifalias: changes.alias,
       linkinfo: linkInfoOf(changes),

@@ -35,8 +35,8 @@ export interface NewLink extends CommonSettings, OptionalKindSettings {
   readonly name: string
   /** "bridge", "veth", "ifb", ...: as in `ip link add type`. */
   readonly kind: string
-  /** Of a veth: the other end. */
-  readonly peer?: (CommonSettings & { readonly name: string }) | undefined
+  /** Of a veth: the other end. The kernel cannot bring it up (ENOTCONN): the ends are not connected yet. */
+  readonly peer?: (Omit<CommonSettings, 'up'> & { readonly name: string }) | undefined
   /** Index of the bridge that it becomes a port of. */
   readonly master?: number | undefined
   /** Index of the link beneath. */

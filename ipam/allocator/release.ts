@@ -5,15 +5,16 @@ import { toCniError } from '../../lib/cni/failure.ts'
 import type { AttachmentId } from '../../lib/cni/types.ts'
 import { SysError } from '../../lib/sys/errno.ts'
 import { statusOf } from '../../lib/sys/file.ts'
+import type { Owner } from './entry.ts'
 import { containerKey, encodeOwner } from './entry.ts'
 import { deadHoldings } from './reclaim.ts'
-import type { AllocationState } from './state.ts'
 import { withState } from './state.ts'
 
 /**
  * Gives back what an attachment holds; that may be nothing. Files without an interface's name, of old versions of the Go
  * plugin, are given back only when there is none with it, as the Go plugin does.
  *
+ * @throws CniError that names every address that could not be given back, after the others were
  * @throws LockTimeoutError, SysError
  */
 export function release(directory: string, { containerId, ifname }: AttachmentId): void {
@@ -21,7 +22,7 @@ export function release(directory: string, { containerId, ifname }: AttachmentId
   withState(directory, 'change', state => {
     const held = state.heldBy(containerId, ifname)
     const exact = held.filter(({ owner }) => owner.ifname !== undefined)
-    for (const { address } of exact.length > 0 ? exact : held) state.release(containerKey(containerId), address)
+    forEach(exact.length > 0 ? exact : held, ({ address }) => state.release(containerKey(containerId), address))
   })
 }
 
@@ -30,50 +31,40 @@ export function release(directory: string, { containerId, ifname }: AttachmentId
  * earlier boot, or of a namespace that is gone.
  *
  * @throws CniError that names every address that could not be given back, after the others were
+ * @throws LockTimeoutError, SysError
  */
 export function collectGarbage(directory: string, valid: readonly AttachmentId[] | undefined): void {
   if (statusOf(directory) === undefined) return
   withState(directory, 'change', state => {
-    const failures: CniError[] = []
-    const attempt = (free: () => void) => {
-      try {
-        free()
-      } catch (error) {
-        if (!(error instanceof SysError)) throw error
-        failures.push(toCniError(error))
-      }
-    }
     if (valid === undefined) {
-      for (const { container, address } of deadHoldings(state)) attempt(() => state.release(container, address))
-    } else {
-      removeInvalid(state, valid, attempt)
+      forEach(deadHoldings(state), ({ container, address }) => state.release(container, address))
+      return
     }
-    const [first] = failures
-    if (first === undefined) return
-    throw new CniError(
-      first.code,
-      `${failures.length} of the addresses could not be given back: ${failures.map(({ message }) => message).join('; ')}`,
-      first.details,
-    )
+    const contents = new Set(valid.map(({ containerId, ifname }) => encodeOwner(containerId, ifname)))
+    const containers = new Set(valid.map(({ containerId }) => containerId))
+    const isValid = ({ containerId, ifname }: Owner) =>
+      ifname === undefined ? containers.has(containerId) : contents.has(encodeOwner(containerId, ifname))
+    forEach(state.files.list(), address => {
+      const entry = state.files.read(address)
+      if (entry.kind === 'torn') state.files.remove(address)
+      if (entry.kind === 'taken' && !isValid(entry.owner)) state.release(containerKey(entry.owner.containerId), address)
+    })
   })
 }
 
-function removeInvalid(
-  state: AllocationState,
-  valid: readonly AttachmentId[],
-  attempt: (free: () => void) => void,
-): void {
-  const contents = new Set(valid.map(({ containerId, ifname }) => encodeOwner(containerId, ifname)))
-  const containers = new Set(valid.map(({ containerId }) => containerId))
-  for (const address of state.files.list()) {
-    attempt(() => {
-      const entry = state.files.read(address)
-      if (entry.kind === 'torn') state.files.remove(address)
-      if (entry.kind !== 'taken') return
-      const { containerId, ifname } = entry.owner
-      const isValid =
-        ifname === undefined ? containers.has(containerId) : contents.has(encodeOwner(containerId, ifname))
-      if (!isValid) state.release(containerKey(containerId), address)
-    })
+/** Does what can be done, and reports at the end what could not. */
+function forEach<T>(items: readonly T[], free: (item: T) => void): void {
+  const failures: CniError[] = []
+  for (const item of items) {
+    try {
+      free(item)
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error
+      failures.push(toCniError(error))
+    }
   }
+  const [first] = failures
+  if (first === undefined) return
+  const reasons = failures.map(({ message }) => message).join('; ')
+  throw new CniError(first.code, `cannot give back ${failures.length} of the addresses: ${reasons}`, first.details)
 }

@@ -109,3 +109,31 @@ t.test('where a data directory is a file, the error says so', async t => {
   )
   rmSync(net.path)
 })
+
+t.test('DEL and GC give back all they can, and name what they cannot', async t => {
+  const net = network()
+  for (const id of ['a', 'b', 'c']) net.add(id)
+  net.add('a', { ipam: { subnet: 'fd00::/64' } })
+  net.write('note', 'a file that is mounted cannot be removed')
+  for (const address of ['10.1.0.2', '10.1.0.3'])
+    execFileSync('mount', ['--bind', join(net.path, 'note'), join(net.path, address)])
+  net.write('note', 'a\r\neth0')
+  t.teardown(() => execFileSync('umount', [join(net.path, '10.1.0.2'), join(net.path, '10.1.0.3')]))
+  const messageOf = (run: () => void) => {
+    try {
+      run()
+      return 'no error'
+    } catch (error) {
+      return toCniError(error).message
+    }
+  }
+  const busy = (address: string) => `unlink "${net.path}/${address}": EBUSY (device or resource busy)`
+  t.equal(
+    messageOf(() => net.del('a')),
+    `cannot give back 1 of the addresses: ${busy('10.1.0.2')}`,
+  )
+  t.notOk(existsSync(join(net.path, 'fd00::2')))
+  const [, failures = ''] = messageOf(() => net.gc([])).split('cannot give back 2 of the addresses: ')
+  t.strictSame(failures.split('; ').toSorted(), [busy('10.1.0.2'), busy('10.1.0.3')])
+  t.notOk(existsSync(join(net.path, '10.1.0.4')))
+})

@@ -127,10 +127,11 @@ function checkAddresses(container: NetlinkSocket, link: Link, prefixes: readonly
   }
 }
 
-/** RT_TABLE_MAIN, linux/rtnetlink.h */
-const MAIN_TABLE = 254
-
-/** Through whichever link: another attachment may have the same route already, and the result may name another's. */
+/**
+ * Through whichever link: another attachment may have the same route already, and the result may name another's. In
+ * whichever table where the result names none: sbr moves routes to tables of its own, and results before 1.1.0 cannot
+ * name one.
+ */
 function checkRoutes(container: NetlinkSocket, ifname: string, routes: readonly Route[]): void {
   if (routes.length === 0) return
   const present = listRoutes(container)
@@ -140,7 +141,7 @@ function checkRoutes(container: NetlinkSocket, ifname: string, routes: readonly 
     if (destination === undefined) continue
     const found = present.some(
       one =>
-        (one.table ?? MAIN_TABLE) === (route.table ?? MAIN_TABLE) &&
+        (route.table === undefined || one.table === route.table) &&
         samePrefix(one.destination, networkOf(destination)) &&
         (gateway === undefined || (one.gateway !== undefined && equalAddresses(one.gateway, gateway))),
     )

@@ -54,7 +54,7 @@ function expected(version: CniVersion, attachment: Attachment): object {
         cniVersion: version,
         interfaces: liveInterfaces(attachment).map(one => ({ ...one, ...(version === '1.1.0' ? { mtu: 1500 } : {}) })),
         ips: [ipv4, ipv6],
-        routes: [...routes, ...defaults],
+        routes: version === '1.0.0' ? [{ dst: '192.0.2.0/24' }, ...defaults] : [...routes, ...defaults],
       }
   }
 }

@@ -128,12 +128,16 @@ t.test('DEL and GC give back all they can, and name what they cannot', async t =
     }
   }
   const busy = (address: string) => `unlink "${net.path}/${address}": EBUSY (device or resource busy)`
-  t.equal(
-    messageOf(() => net.del('a')),
-    `cannot give back 1 of the addresses: ${busy('10.1.0.2')}`,
+  const refused = (run: () => void) =>
+    messageOf(run).split('cannot give back 2 of the addresses: ')[1]?.split('; ').toSorted()
+  t.strictSame(
+    refused(() => net.del('a')),
+    [busy('10.1.0.2'), busy('10.1.0.3')],
   )
   t.notOk(existsSync(join(net.path, 'fd00::2')))
-  const [, failures = ''] = messageOf(() => net.gc([])).split('cannot give back 2 of the addresses: ')
-  t.strictSame(failures.split('; ').toSorted(), [busy('10.1.0.2'), busy('10.1.0.3')])
+  t.strictSame(
+    refused(() => net.gc([])),
+    [busy('10.1.0.2'), busy('10.1.0.3')],
+  )
   t.notOk(existsSync(join(net.path, '10.1.0.4')))
 })

@@ -66,6 +66,14 @@ export function refusal(run: () => unknown): NetlinkError {
   throw new Error('the kernel has not refused')
 }
 
+/** Runs ip(8) commands of one address family, one a line. */
+export function ip(namespace: NetworkNamespace, family: 4 | 6, commands: string): void {
+  namespace.output(['ip', `-${family}`, '-batch', '-'], { input: `${commands.trim()}\n` })
+}
+
+/** Objects in an order of their own, for comparing lists that come in different orders. */
+export const sorted = (objects: readonly object[]): string[] => objects.map(object => JSON.stringify(object)).sort()
+
 /** A value as text where it is an address, a prefix or a MAC address, for comparing with what ip(8) prints. */
 export const text = {
   address: (value: IpAddress | undefined): string | undefined => value && formatAddress(value),

@@ -14,9 +14,17 @@ export function status(request: NetworkRequest): void {
   try {
     withHostSocket(host => findBridge(host, config.bridge))
     if (config.masquerade !== undefined) masqueradeStatus(config.masquerade, { environment: request.environment })
+    if (config.ipamType !== undefined) delegateStatus(request, config.ipamType)
   } catch (error) {
-    const { message, details } = toCniError(error)
-    throw new CniError(ErrorCode.unavailable, message, details, { cause: error })
+    const { code, message, details } = toCniError(error)
+    throw new CniError(asItIs.has(code) ? code : ErrorCode.unavailable, message, details, { cause: error })
   }
-  if (config.ipamType !== undefined) delegateStatus(request, config.ipamType)
 }
+
+/** A configuration that is wrong, and what an address plugin itself says about its state. */
+const asItIs: ReadonlySet<number> = new Set([
+  ErrorCode.incompatibleVersion,
+  ErrorCode.invalidNetworkConfig,
+  ErrorCode.unavailable,
+  ErrorCode.unavailableAndLimited,
+])

@@ -3,7 +3,7 @@
 export { Child } from './children.ts'
 export { execute, type Outcome, output, programPath } from './execute.ts'
 export { createHost, endHost, Host, withHost } from './host.ts'
-export { NetworkNamespace } from './namespace.ts'
+export { deleteNamespaces, NetworkNamespace } from './namespace.ts'
 export { Attachment, type AttachmentOptions, families, gateways, hostLocal, Network, subnets } from './network.ts'
 export { createOutside, outsideAddresses } from './outside.ts'
 export { goPluginDirectory, pluginDirectory, repositoryRoot } from './paths.ts'

@@ -24,7 +24,10 @@ const variants: Readonly<Record<string, object>> = {
 for (const cniVersion of withCheck)
   t.test(`CHECK passes after ADD, whatever the variant (${cniVersion})`, t =>
     withHost(t, host => {
-      for (const [variant, keys] of Object.entries(variants)) {
+      const tried = Object.entries(variants).filter(
+        ([variant]) => cniVersion === '1.1.0' || /^(plain|layer)/.test(variant),
+      )
+      for (const [variant, keys] of tried) {
         const name = variant.replaceAll(/\W+/g, '-')
         const attachment = new Network(host, { name, cniVersion, ...keys }).attach()
         const { status, stdout, stderr } = attachment.check()

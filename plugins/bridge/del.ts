@@ -22,13 +22,11 @@ export function del(request: AttachmentRequest): void {
   const pending: PendingClose[] = []
   runAll([
     // Before the link: both make this process wait for the kernel, and so they wait together.
-    () =>
-      pending.push(
-        deleteMasquerade(request, {
-          environment: request.environment,
-          ...(addresses === undefined ? {} : { addresses }),
-        }),
-      ),
+    () => {
+      if (config.masquerade === undefined) return
+      const { environment } = request
+      pending.push(deleteMasquerade(request, { environment, ...(addresses === undefined ? {} : { addresses }) }))
+    },
     () => {
       withHostSocket(host => deletePair(host, request))
       // Only now: an address may be given out again when the link that had it is gone, and not before.

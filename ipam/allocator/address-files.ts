@@ -17,6 +17,7 @@ import {
   openIfExists,
   readAt,
   readFileIfExists,
+  statusOf,
   statusOfDescriptor,
   unlinkIfExists,
   withDescriptor,
@@ -91,6 +92,12 @@ export class AddressFiles {
     }
   }
 
+  /** When the address's file was written; undefined where there is none, or none that is a regular file. */
+  writtenAt(address: IpAddress): WriteTime | undefined {
+    const status = statusOf(this.#path(address), { followLinks: false })
+    return status !== undefined && isRegular(status) ? writeTime(status) : undefined
+  }
+
   /** False where there was none. @throws SysError */
   remove(address: IpAddress): boolean {
     return unlinkIfExists(this.#path(address))
@@ -134,12 +141,20 @@ export class AddressFiles {
   }
 }
 
+export function sameTime(a: WriteTime, b: WriteTime): boolean {
+  return a.seconds === b.seconds && a.nanoseconds === b.nanoseconds
+}
+
 function readEntry(fd: number): Entry {
   const status = statusOfDescriptor(fd)
-  if ((status.mode & FileType.MASK) !== FileType.REGULAR) return { kind: 'foreign' }
+  if (!isRegular(status)) return { kind: 'foreign' }
   const length = readAt(fd, contentBuffer, 0)
   const owner = decodeOwner(decodeText(contentBuffer.subarray(0, length)))
   return owner === undefined ? { kind: 'torn' } : { kind: 'taken', owner, written: writeTime(status) }
+}
+
+function isRegular(status: FileStatus): boolean {
+  return (status.mode & FileType.MASK) === FileType.REGULAR
 }
 
 function writeTime({ modifiedSeconds, modifiedNanoseconds }: FileStatus): WriteTime {

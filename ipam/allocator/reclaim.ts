@@ -2,6 +2,7 @@
 
 import type { IpAddress } from '../../lib/address/address.ts'
 import { equalAddresses } from '../../lib/address/address.ts'
+import { sameTime } from './address-files.ts'
 import { containerKey } from './entry.ts'
 import type { ContainerKey } from './index/address-index.ts'
 import type { Stamp } from './index/stamp.ts'
@@ -32,15 +33,13 @@ export function deathJudge(state: AllocationState): (stamp: Stamp | undefined) =
 export function deadHoldings(state: AllocationState, only?: IpAddress): DeadHolding[] {
   const isDead = deathJudge(state)
   const dead: DeadHolding[] = []
-  for (const { container, holding } of state.index.stamped()) {
+  for (const { container, holding } of state.index.all()) {
     if (only !== undefined && !equalAddresses(holding.address, only)) continue
     if (!isDead(holding.stamp)) continue
     const entry = state.files.read(holding.address)
     if (entry.kind !== 'taken') continue
     // The stamp is about this very file and not about a later one of the same name.
-    const { seconds, nanoseconds } = entry.written
-    const sameFile = seconds === holding.written.seconds && nanoseconds === holding.written.nanoseconds
-    if (sameFile && containerKey(entry.owner.containerId).join() === container.join())
+    if (sameTime(entry.written, holding.written) && containerKey(entry.owner.containerId).join() === container.join())
       dead.push({ container, address: holding.address })
   }
   return dead

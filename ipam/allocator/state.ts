@@ -80,7 +80,7 @@ export class AllocationState {
 
   #rebuild(): AddressIndex {
     this.#rebuilt = true
-    return buildIndex(this.files, this.#file && new AddressIndex(this.#file.table, false))
+    return buildIndex(this.files, this.#file)
   }
 }
 

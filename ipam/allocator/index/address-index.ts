@@ -41,15 +41,18 @@ export class AddressIndex {
     return this.table.find(keyOf(container)).map(decodeHolding)
   }
 
-  /** All holdings that have a stamp, with their containers' keys. */
-  stamped(): { container: ContainerKey; holding: Holding }[] {
-    const found: { container: ContainerKey; holding: Holding }[] = []
+  /** All holdings with their containers' keys. */
+  *all(): Generator<{ container: ContainerKey; holding: Holding }> {
     for (const slot of this.table.all(HOLDING_KIND)) {
-      if (((slot.page[slot.start + word.form] ?? 0) & STAMPED) === 0) continue
-      const [, a = 0, b = 0, c = 0, d = 0] = slot.page.subarray(slot.start, slot.start + 5)
-      found.push({ container: [a, b, c, d], holding: decodeHolding(slot) })
+      const { page, start } = slot
+      const container = [
+        page[start + 1] ?? 0,
+        page[start + 2] ?? 0,
+        page[start + 3] ?? 0,
+        page[start + 4] ?? 0,
+      ] as const
+      yield { container, holding: decodeHolding(slot) }
     }
-    return found
   }
 
   /** Notes an address as held; it must not be held yet. */

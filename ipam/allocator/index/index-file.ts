@@ -38,8 +38,10 @@ export interface IndexFile {
   readonly fd: number
   readonly pages: Pages
   readonly table: SlotTable
-  /** Whether the table says what the address files say. If not, it still knows the stamps of former entries. */
+  /** Whether the table says what the address files say. If not, it still knows much of what they said. */
   readonly fresh: boolean
+  /** Whether it was written since the host was started: no address file has lost its content since. */
+  readonly ofThisBoot: boolean
 }
 
 function pathOf(directory: string): string {
@@ -68,13 +70,13 @@ function readIndexFile(fd: number, directory: string, boot: BootId | undefined):
   const [sum, magic, version, pageCount = 0, used = 0, boot0 = 0, boot1 = 0] = header
   if (length < bytes.length || magic !== MAGIC || version !== VERSION || sum !== checksum(header, 0)) return undefined
   const modified = statusOf(directory)
+  const ofThisBoot = boot !== undefined && sameBoot([boot0, boot1], boot)
   const fresh =
-    boot !== undefined &&
-    sameBoot([boot0, boot1], boot) &&
+    ofThisBoot &&
     modified?.modifiedSeconds === new DataView(bytes.buffer).getBigInt64(secondsOffset, true) &&
     modified.modifiedNanoseconds === header[nanosecondsWord]
   const pages = new FilePages(fd)
-  return { fd, pages, table: new SlotTable(pages, pageCount, used), fresh }
+  return { fd, pages, table: new SlotTable(pages, pageCount, used), fresh, ofThisBoot }
 }
 
 const secondsOffset = 8 * 4

@@ -75,10 +75,11 @@ function lastByte(address: IpAddress, level: number): number {
 }
 
 function bitmapKey(address: IpAddress, level: number): Key {
-  const head = allocate(16)
-  head.set(address.subarray(0, address.length - 1 - level))
-  const [a = 0, b = 0, c = 0, d = 0] = new Uint32Array(head.buffer)
-  return [BITMAP_KIND | (address.length << 8) | (level << 16), a, b, c, d]
+  const length = address.length - 1 - level
+  const byte = (index: number) => (index < length ? (address[index] ?? 0) : 0)
+  const word = (start: number) =>
+    ((byte(start) << 24) | (byte(start + 1) << 16) | (byte(start + 2) << 8) | byte(start + 3)) >>> 0
+  return [BITMAP_KIND | (address.length << 8) | (level << 16), word(0), word(4), word(8), word(12)]
 }
 
 function bitmapOf(table: SlotTable, address: IpAddress, level: number): Slot | undefined {

@@ -17,7 +17,9 @@ import fc from 'fast-check'
 import t from 'tap'
 import { containerKey } from '../../../ipam/allocator/entry.ts'
 import { currentBoot, stampOf } from '../../../ipam/allocator/index/stamp.ts'
+import { listTaken } from '../../../ipam/allocator/inspect.ts'
 import { AllocationState } from '../../../ipam/allocator/state.ts'
+import { formatAddress } from '../../../lib/address/address.ts'
 import { NetworkDirectory } from './fixture.ts'
 import { asAfterReboot } from './reboot.ts'
 
@@ -244,6 +246,46 @@ t.test('addresses of an earlier boot are handed out again when the pool is dry, 
   t.match(error, { code: 102 })
   t.match(net.taken(), { '10.1.0.4': 'c eth0', '10.1.0.5': 'go eth0' }, 'no stamp, not reclaimed')
   t.throws(() => net.status(), { code: 50 })
+})
+
+t.test(
+  'a file that lost its content in a power failure is a free address, though its time has not changed',
+  async t => {
+    const net = new NetworkDirectory(t.teardown, { subnet: '10.1.0.0/30', rangeStart: '10.1.0.2' })
+    net.add('a')
+    asAfterReboot(net, ['a'])
+    const file = join(net.path, '10.1.0.2')
+    const copy = join(net.dataDir, 'copy')
+    execFileSync('cp', ['-p', file, copy])
+    net.write('10.1.0.2', '')
+    execFileSync('touch', ['-r', copy, file])
+    t.strictSame(net.add('b'), ['10.1.0.2'])
+  },
+)
+
+t.test('listTaken() names the owners, and what is known of their lives', async t => {
+  const net = new NetworkDirectory(t.teardown, wide)
+  t.strictSame(listTaken(net.path), [])
+  for (const id of ['a', 'b']) net.add(id, { netns: '/proc/self/ns/net' })
+  net.add('c')
+  asAfterReboot(net, ['a'])
+  net.write('10.1.0.9', 'old')
+  net.write('10.1.0.10', '')
+  net.write('note', 'x')
+  const found = listTaken(net.path).map(({ address, owner, isDead }) => [
+    formatAddress(address),
+    `${owner.containerId} ${owner.ifname ?? 'any'}`,
+    isDead,
+  ])
+  t.strictSame(
+    found.toSorted(([a], [b]) => String(a).localeCompare(String(b))),
+    [
+      ['10.1.0.2', 'a eth0', true],
+      ['10.1.0.3', 'b eth0', false],
+      ['10.1.0.4', 'c eth0', undefined],
+      ['10.1.0.9', 'old any', undefined],
+    ],
+  )
 })
 
 t.test('a requested address of an earlier boot is given; one without a stamp is not', async t => {

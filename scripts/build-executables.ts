@@ -6,7 +6,17 @@
  */
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 const koffi = process.argv.includes('--koffi')
@@ -80,7 +90,13 @@ for (const name of others) {
   linkSync(join(output, first), temporary)
   renameSync(temporary, join(output, name))
 }
+// Beside the executable: embedded, it would be unpacked into /tmp at the first start.
+if (koffi) {
+  const { arch } = process
+  copyFileSync(`node_modules/@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`, temporary)
+  renameSync(temporary, join(output, 'koffi.node'))
+}
 for (const name of readdirSync(output)) {
-  if (!(name in parts) && !name.endsWith('.node')) rmSync(join(output, name), { force: true })
+  if (!(name in parts) && !(koffi && name === 'koffi.node')) rmSync(join(output, name), { force: true })
 }
 console.log(`${output}: ${Object.keys(parts).join(' ')}`)

@@ -4,22 +4,10 @@ import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { constants } from 'node:os'
 import koffi from 'koffi'
-import type { Host, Libc, SpawnOptions } from './libc-symbols.ts'
-import { libcSymbols } from './libc-symbols.ts'
+import { bindLibc } from './koffi-functions.ts'
+import type { Host, SpawnOptions } from './libc-symbols.ts'
 
-const kinds = { i32: 'int', u32: 'uint', i64: 'int64_t', usize: 'size_t', ptr: 'void *' } as const
-
-const library = koffi.load('libc.so.6')
-const functions: Record<string, unknown> = { errno: () => koffi.errno() }
-for (const [name, [result, ...parameters]] of Object.entries(libcSymbols)) {
-  functions[name] = library.func(
-    name,
-    kinds[result],
-    parameters.map(kind => kinds[kind]),
-  )
-}
-
-export const libc = functions as unknown as Libc
+export const libc = bindLibc(koffi)
 
 export const host: Host = {
   sha512: text => createHash('sha512').update(text).digest('hex'),

@@ -28,11 +28,29 @@ function parseIpv4(text: string): IpAddress | undefined {
   const parts = text.split('.')
   if (parts.length !== 4) return undefined
   const address = allocate(4)
-  for (const [index, part] of parts.entries()) {
-    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined
-    address[index] = Number(part)
+  let index = 0
+  for (const part of parts) {
+    const byte = parseDecimal(part, 255)
+    if (byte === undefined) return undefined
+    address[index++] = byte
   }
   return address
+}
+
+/**
+ * A decimal number without sign or leading zeros; undefined for anything else, or one above `limit`.
+ * Compiling a regular expression would cost more than all of this.
+ */
+export function parseDecimal(text: string, limit: number): number | undefined {
+  if (text === '' || (text.length > 1 && text.startsWith('0'))) return undefined
+  let value = 0
+  for (let index = 0; index < text.length; index++) {
+    const digit = text.charCodeAt(index) - 48
+    if (digit < 0 || digit > 9) return undefined
+    value = value * 10 + digit
+    if (value > limit) return undefined
+  }
+  return value
 }
 
 function parseIpv6(text: string): IpAddress | undefined {

@@ -15,7 +15,9 @@ export function parseMac(text: string): MacAddress | undefined {
 
 /** Lower case, with colons. */
 export function formatMac(mac: Uint8Array): string {
-  return Array.from(mac, byte => byte.toString(16).padStart(2, '0')).join(':')
+  let text = ''
+  for (const byte of mac) text += `${text === '' ? '' : ':'}${byte < 16 ? '0' : ''}${byte.toString(16)}`
+  return text
 }
 
 /** Whether an interface may have it: not a group address and not all zeros. */

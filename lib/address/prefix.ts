@@ -2,7 +2,7 @@
 
 import { allocate } from '../sys/bytes.ts'
 import type { IpAddress } from './address.ts'
-import { compareAddresses, equalAddresses, formatAddress, parseAddress } from './address.ts'
+import { compareAddresses, equalAddresses, formatAddress, parseAddress, parseDecimal } from './address.ts'
 
 export interface Prefix {
   /** May have host bits set: "10.1.0.5/16" is an address in its network. */
@@ -13,11 +13,12 @@ export interface Prefix {
 
 /** Reads "10.1.0.5/16"; undefined for anything else. */
 export function parsePrefix(text: string): Prefix | undefined {
-  const match = /^([^/]+)\/(0|[1-9][0-9]{0,2})$/.exec(text)
-  const address = parseAddress(match?.[1] ?? '')
-  if (match === null || address === undefined) return undefined
+  const slash = text.indexOf('/')
+  const address = slash < 0 ? undefined : parseAddress(text.slice(0, slash))
+  const given = parseDecimal(text.slice(slash + 1), 128)
+  if (address === undefined || given === undefined) return undefined
   // The length of an IPv4-mapped prefix counts the 96 bits before the IPv4 part.
-  const length = Number(match[2]) - (address.length === 4 && text.includes(':') ? 96 : 0)
+  const length = given - (address.length === 4 && text.includes(':') ? 96 : 0)
   return length < 0 || length > address.length * 8 ? undefined : { address, length }
 }
 
@@ -28,8 +29,10 @@ export function formatPrefix(prefix: Prefix): string {
 /** Sets the host bits of the address to zeros, or to ones. */
 function fillHostBits(prefix: Prefix, ones: boolean): IpAddress {
   const address = allocate(prefix.address.length)
-  for (const [index, byte] of prefix.address.entries()) {
-    const hostMask = 0xff >> Math.min(8, Math.max(0, prefix.length - index * 8))
+  for (let index = 0; index < address.length; index++) {
+    const byte = prefix.address[index] ?? 0
+    const networkBits = prefix.length - index * 8
+    const hostMask = networkBits <= 0 ? 0xff : networkBits >= 8 ? 0 : 0xff >> networkBits
     address[index] = ones ? byte | hostMask : byte & ~hostMask
   }
   return address

@@ -84,7 +84,7 @@ export function delegateStatus(request: NetworkRequest, type: string): void {
  * @throws CniError code 7 for a type that cannot be a file's name, 106 when there is no such file
  */
 export function findPlugin(path: readonly string[], type: string): string {
-  if (type === '' || type === '.' || type === '..' || /[/\0]/.test(type)) {
+  if (type === '' || type === '.' || type === '..' || type.includes('/') || type.includes('\0')) {
     throw new CniError(
       ErrorCode.invalidNetworkConfig,
       `invalid plugin name: ${JSON.stringify(type)}`,

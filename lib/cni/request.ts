@@ -140,6 +140,7 @@ export function attachmentRequest(
 /** Plugins called in the same process count with their keys; DEL takes what can be read. */
 function readArguments(request: NetworkRequest, plugin: Plugin): ReadonlyMap<string, string> {
   const text = request.environment.CNI_ARGS ?? ''
+  if (text === '') return new Map()
   if (request.command === 'DEL') return parseArgumentsLeniently(text)
   const declared = [plugin, ...request.builtins.values()].flatMap(({ arguments: known }) => (known ? [known] : []))
   return parseArguments(text, declared.length === 0 ? undefined : declared.flat())

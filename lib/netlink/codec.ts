@@ -93,17 +93,8 @@ export interface AttributeTable<E extends Entries> {
   readonly byType: ReadonlyMap<number, readonly [name: string, codec: Codec<unknown>]>
 }
 
-/** An attribute that the table does not name. */
-export interface UnknownAttribute {
-  readonly type: number
-  readonly bytes: Uint8Array
-}
-
-/** Values by attribute. What the kernel sends beyond the table is kept in `unknown`. */
-export type Values<T> =
-  T extends AttributeTable<infer E>
-    ? { [K in keyof E]?: ValueOf<E[K][1]> | undefined } & { unknown?: UnknownAttribute[] }
-    : never
+/** Values by attribute. What the kernel sends beyond the table is passed over. */
+export type Values<T> = T extends AttributeTable<infer E> ? { [K in keyof E]?: ValueOf<E[K][1]> | undefined } : never
 
 export function attributeTable<const E extends Entries>(prefix: string, entries: E): AttributeTable<E> {
   const byType = new Map<number, readonly [string, Codec<unknown>]>()
@@ -148,7 +139,7 @@ export function encodeAttributes<E extends Entries>(
   const record = values as Readonly<Record<string, unknown>>
   for (const name in record) {
     const value = record[name]
-    if (value === undefined || name === 'unknown') continue
+    if (value === undefined) continue
     const entry = table.entries[name]
     if (entry === undefined) throw new TypeError(`${table.prefix} has no attribute "${name}"`)
     const codec = entry[1] as Codec<unknown>
@@ -173,21 +164,15 @@ export function decodeAttributes<E extends Entries>(
   table: AttributeTable<E>,
 ): Values<AttributeTable<E>> {
   const values: Record<string, unknown> = {}
-  let unknown: UnknownAttribute[] | undefined
   walkAttributes(reader, (type, payload) => {
     const entry = table.byType.get(type)
-    if (entry !== undefined) {
-      const [name, codec] = entry
-      const value = codec.decode(payload, values)
-      if (!codec.repeated) values[name] = value
-      else if (Array.isArray(values[name])) values[name].push(value)
-      else values[name] = [value]
-      return
-    }
-    unknown ??= []
-    unknown.push({ type, bytes: payload.bytes(payload.remaining) })
+    if (entry === undefined) return
+    const [name, codec] = entry
+    const value = codec.decode(payload, values)
+    if (!codec.repeated) values[name] = value
+    else if (Array.isArray(values[name])) values[name].push(value)
+    else values[name] = [value]
   })
-  if (unknown !== undefined) values.unknown = unknown
   return values as Values<AttributeTable<E>>
 }
 

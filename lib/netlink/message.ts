@@ -85,7 +85,8 @@ export interface ReceivedMessage {
 }
 
 /** Splits a datagram into its messages. */
-export function* messagesOf(datagram: Uint8Array<ArrayBuffer>): Generator<ReceivedMessage> {
+export function messagesOf(datagram: Uint8Array<ArrayBuffer>): ReceivedMessage[] {
+  const messages: ReceivedMessage[] = []
   const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength)
   const reader = new ByteReader(view, 0, datagram.length)
   while (reader.remaining >= HEADER_LENGTH) {
@@ -96,9 +97,10 @@ export function* messagesOf(datagram: Uint8Array<ArrayBuffer>): Generator<Receiv
     reader.u32()
     if (length < HEADER_LENGTH)
       throw new DecodeError(`message of type ${type} has length ${length}`, reader.offset - HEADER_LENGTH)
-    yield { type, flags, sequence, payload: reader.slice(length - HEADER_LENGTH) }
+    messages.push({ type, flags, sequence, payload: reader.slice(length - HEADER_LENGTH) })
     reader.align(4)
   }
+  return messages
 }
 
 /** A decoded answer. */

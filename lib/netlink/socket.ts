@@ -141,6 +141,7 @@ export class NetlinkSocket {
 
   /** As `executeAll`, but returns the failure of each request, or undefined for those that succeeded. */
   tryAll(messages: readonly Request[]): (NetlinkError | undefined)[] {
+    if (messages.length <= ACKNOWLEDGEMENTS_AT_ONCE) return this.#tryTogether(messages)
     return inParts(messages, ACKNOWLEDGEMENTS_AT_ONCE).flatMap(part => this.#tryTogether(part))
   }
 
@@ -198,6 +199,7 @@ export class NetlinkSocket {
     format: MessageFormat<H, T>,
     messages: readonly Request[],
   ): (Answer<H, T> | undefined)[] {
+    if (messages.length <= ANSWERS_AT_ONCE) return this.#getTogether(format, messages)
     return inParts(messages, ANSWERS_AT_ONCE).flatMap(part => this.#getTogether(format, part))
   }
 
@@ -286,7 +288,7 @@ export class NetlinkSocket {
     return first
   }
 
-  #receive(operation: string): Generator<ReceivedMessage> {
+  #receive(operation: string): ReceivedMessage[] {
     let length: number
     try {
       length = check(

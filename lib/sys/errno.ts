@@ -59,9 +59,13 @@ const table = [
 export type ErrnoName = (typeof table)[number][1]
 
 /** Numbers by name, for comparing: `error.errno === Errno.ENOENT`. */
-export const Errno = Object.fromEntries(table.map(([number, name]) => [name, number])) as Readonly<
-  Record<ErrnoName, number>
->
+export const Errno = numbersByName() as Readonly<Record<ErrnoName, number>>
+
+function numbersByName(): Record<string, number> {
+  const numbers: Record<string, number> = {}
+  for (const [number, name] of table) numbers[name] = number
+  return numbers
+}
 
 /** "ENOENT", or "errno 133" for a number without a name here. */
 export function errnoName(errno: number): string {

@@ -20,7 +20,9 @@ interface Entry {
 
 /** Writes entries one behind the other. */
 export function userData(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
-  const bytes = allocate(entries.reduce((length, entry) => length + 2 + entry.value.length, 0))
+  let length = 0
+  for (const { value } of entries) length += 2 + value.length
+  const bytes = allocate(length)
   let offset = 0
   for (const { type, value } of entries) {
     bytes.set([type, value.length], offset)

@@ -2,5 +2,8 @@
 
 /** Without the keys that have no value. */
 export function present<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
+  // A loop: what fromEntries and filter cost at their first call is felt in every start of a plugin.
+  const found: Partial<T> = {}
+  for (const name in values) if (values[name] !== undefined) found[name] = values[name]
+  return found as never
 }

@@ -380,7 +380,7 @@ t.test('a plugin that is to call itself for addresses is refused, and does not c
   const directory = mkdtempSync('/tmp/cnikit-run-test-')
   t.teardown(() => rmSync(directory, { recursive: true }))
   symlinkSync(process.execPath, `${directory}/recorder`)
-  const { plugin, calls } = recordingPlugin()
+  const { plugin, calls } = recordingPlugin({ usesNetns: true })
   let stdout = ''
   const status = dispatch(
     plugin,

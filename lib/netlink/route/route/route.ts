@@ -55,7 +55,7 @@ type RouteAnswer = Answer<RouteHeader, (typeof routeFormat)['attributes']>
 export function decodeRoute({ header, attributes }: RouteAnswer): Route | undefined {
   const family = familyFromNumber(header.family)
   if (family === undefined) return undefined
-  const { unknown: _, ...metrics } = attributes.metrics ?? {}
+  const metrics = attributes.metrics ?? {}
   const flags = header.flags ?? 0
   return {
     family,

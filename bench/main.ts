@@ -1,7 +1,7 @@
 /**
  * Our executables and Debian's Go plugins, side by side in one run; prints a Markdown table.
  *
- * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain host-local crowd memory
+ * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain steps host-local crowd memory
  */
 
 import { parseArgs } from 'node:util'
@@ -10,10 +10,11 @@ import { masquerade, memory, plain } from './cases/bridge.ts'
 import { crowd } from './cases/crowd.ts'
 import { hostLocal } from './cases/host-local.ts'
 import { start } from './cases/start.ts'
+import { stepByStep } from './cases/steps.ts'
 import { Contender } from './contender.ts'
 import { machineLine } from './machine.ts'
 
-const cases: readonly Case[] = [start, masquerade, plain, hostLocal, crowd, memory]
+const cases: readonly Case[] = [start, masquerade, plain, stepByStep, hostLocal, crowd, memory]
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '30' }, filter: { type: 'string', multiple: true, default: [] } },
 })

@@ -5,13 +5,12 @@ import type { Contender } from '../contender.ts'
 import { measureMemory } from '../process.ts'
 import { type Attachment, attachmentOf } from './attachment.ts'
 
-/** The version that both sides speak; the masquerading is each side's own default. */
+/** The version that both sides speak; the masquerading is each side's own default. @param name 15 bytes at most */
 export function bridgeConfig(contender: Contender, name: string, ipMasq: boolean): object {
   return {
     cniVersion: '1.0.0',
     name,
     type: 'bridge',
-    // 15 bytes at most
     bridge: name,
     isDefaultGateway: true,
     ipMasq,

@@ -90,16 +90,27 @@ export interface AttributeTable<E extends Entries> {
   /** "IFLA" for IFLA_MTU. */
   readonly prefix: string
   readonly entries: E
-  readonly byType: ReadonlyMap<number, readonly [name: string, codec: Codec<unknown>]>
+  /** For decoding. */
+  find(type: number): readonly [name: string, codec: Codec<unknown>] | undefined
 }
 
 /** Values by attribute. What the kernel sends beyond the table is passed over. */
 export type Values<T> = T extends AttributeTable<infer E> ? { [K in keyof E]?: ValueOf<E[K][1]> | undefined } : never
 
 export function attributeTable<const E extends Entries>(prefix: string, entries: E): AttributeTable<E> {
-  const byType = new Map<number, readonly [string, Codec<unknown>]>()
-  for (const [name, [type, codec]] of Object.entries(entries)) byType.set(type, [name, codec as Codec<unknown>])
-  return { prefix, entries, byType }
+  // Made at the first use: of all the tables that a plugin loads, it decodes a few.
+  let byType: Map<number, readonly [string, Codec<unknown>]> | undefined
+  const find = (type: number) => {
+    if (byType === undefined) {
+      byType = new Map()
+      for (const name in entries) {
+        const entry = entries[name]
+        if (entry !== undefined) byType.set(entry[0], [name, entry[1] as Codec<unknown>])
+      }
+    }
+    return byType.get(type)
+  }
+  return { prefix, entries, find }
 }
 
 /** The kernel's spelling: ("IFLA", "numTxQueues") gives IFLA_NUM_TX_QUEUES. */
@@ -165,7 +176,7 @@ export function decodeAttributes<E extends Entries>(
 ): Values<AttributeTable<E>> {
   const values: Record<string, unknown> = {}
   walkAttributes(reader, (type, payload) => {
-    const entry = table.byType.get(type)
+    const entry = table.find(type)
     if (entry === undefined) return
     const [name, codec] = entry
     const value = codec.decode(payload, values)

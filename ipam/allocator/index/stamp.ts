@@ -14,10 +14,10 @@ export interface Stamp {
 
 /** Undefined where /proc does not tell: nothing can be said of any boot then. @see random(4), boot_id */
 export function currentBoot(): BootId | undefined {
-  const words = /^([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-/.exec(
-    readFileIfExists('/proc/sys/kernel/random/boot_id') ?? '',
-  )
-  return words === null ? undefined : [Number(`0x${words[1]}`), Number(`0x${words[2]}${words[3]}`)]
+  // "c8383e4e-9234-4432-..."
+  const text = readFileIfExists('/proc/sys/kernel/random/boot_id') ?? ''
+  const [first, second] = [Number(`0x${text.slice(0, 8)}`), Number(`0x${text.slice(9, 13)}${text.slice(14, 18)}`)]
+  return text.length < 18 || Number.isNaN(first + second) ? undefined : [first, second]
 }
 
 export function sameBoot(a: BootId, b: BootId): boolean {

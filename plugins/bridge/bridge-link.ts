@@ -4,7 +4,13 @@ import { randomMac } from '../../lib/address/mac.ts'
 import type { Prefix } from '../../lib/address/prefix.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
-import { addAddress, deleteAddress } from '../../lib/netlink/route/addr/index.ts'
+import {
+  type Address,
+  AddressFlag,
+  addAddress,
+  deleteAddress,
+  listAddresses,
+} from '../../lib/netlink/route/addr/index.ts'
 import { addLink, deleteLink, getLink, type Link, listLinks, setLink } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { writeSysctlIfExists } from '../../lib/netns/sysctl.ts'
@@ -12,7 +18,7 @@ import { Errno } from '../../lib/sys/errno.ts'
 import { close, O, open } from '../../lib/sys/file.ts'
 import { lockDescriptor } from '../../lib/sys/lock.ts'
 import type { BridgeConfig } from './config.ts'
-import type { AddressPlan } from './gateway.ts'
+import { type AddressPlan, samePrefix } from './gateway.ts'
 import { usesVlans } from './port-vlan.ts'
 
 /** The bridge of that name, or undefined. @throws CniError code 104 when the name is another kind of link's */
@@ -40,7 +46,7 @@ export class SharedBridge {
   /** As it was before this ADD. */
   #found: Link | undefined
   readonly #added: Prefix[] = []
-  readonly #removed: Prefix[] = []
+  readonly #removed: Address[] = []
 
   constructor(socket: NetlinkSocket, config: BridgeConfig) {
     this.#socket = socket
@@ -73,9 +79,10 @@ export class SharedBridge {
 
   /** Adds the missing addresses and removes those in the way. */
   changeAddresses(bridge: Link, plan: AddressPlan): void {
-    for (const prefix of plan.conflicting) {
-      deleteAddress(this.#socket, { index: bridge.index, prefix })
-      this.#removed.push(prefix)
+    for (const address of plan.conflicting) {
+      // The kernel takes the other addresses of a subnet away together with the first.
+      deleteAddress(this.#socket, address, { missing: 'ignore' })
+      this.#removed.push(address)
     }
     for (const prefix of plan.missing) {
       try {
@@ -139,6 +146,25 @@ export class SharedBridge {
     }
   }
 
+  /** With its IPv6 addresses, which the kernel drops when a link goes down. */
+  #takeDown({ index }: Link): void {
+    const addresses = listAddresses(this.#socket, { index, family: 6 }).filter(({ scope }) => scope === 0)
+    setLink(this.#socket, { index, up: false })
+    const left = listAddresses(this.#socket, { index, family: 6 })
+    for (const address of addresses) {
+      if (!left.some(({ prefix }) => samePrefix(prefix, address.prefix))) this.#bringBack(address)
+    }
+  }
+
+  #bringBack(address: Address): void {
+    addAddress(this.#socket, {
+      ...address,
+      broadcast: address.broadcast ?? false,
+      noDad: !this.#config.duplicateAddressDetection,
+      noPrefixRoute: (address.flags & AddressFlag.noPrefixRoute) !== 0,
+    })
+  }
+
   #undo(): void {
     this.attached()
     const lock = lockNamespace({ timeoutMs: 5_000 })
@@ -149,12 +175,12 @@ export class SharedBridge {
         deleteLink(this.#socket, { index: bridge.index })
         return
       }
-      for (const prefix of this.#added) deleteAddress(this.#socket, { index: bridge.index, prefix })
-      for (const prefix of this.#removed) addAddress(this.#socket, this.#addressOptions(bridge, prefix))
+      for (const prefix of this.#added)
+        deleteAddress(this.#socket, { index: bridge.index, prefix }, { missing: 'ignore' })
+      for (const address of this.#removed) this.#bringBack(address)
       const { up, promiscuous } = this.#found ?? bridge
-      if (up !== bridge.up || promiscuous !== bridge.promiscuous) {
-        setLink(this.#socket, { index: bridge.index, up, promiscuous })
-      }
+      if (promiscuous !== bridge.promiscuous) setLink(this.#socket, { index: bridge.index, promiscuous })
+      if (!up) this.#takeDown(bridge)
     } finally {
       close(lock)
     }

@@ -4,14 +4,14 @@ import { equalAddresses, familyOf } from '../../lib/address/address.ts'
 import { formatPrefix, type Prefix, prefixesOverlap } from '../../lib/address/prefix.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
-import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
+import { type Address, listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { readSysctl, writeSysctl } from '../../lib/netns/sysctl.ts'
 
 /** What a bridge lacks, and what is in the way. */
 export interface AddressPlan {
   readonly missing: readonly Prefix[]
-  readonly conflicting: readonly Prefix[]
+  readonly conflicting: readonly Address[]
 }
 
 /**
@@ -25,19 +25,19 @@ export function planBridgeAddresses(
   wanted: readonly Prefix[],
   force: boolean,
 ): AddressPlan {
-  const present = listAddresses(socket, { index: bridge.index }).map(address => address.prefix)
+  const present = listAddresses(socket, { index: bridge.index })
   const conflicting = present.filter(
-    prefix => !wanted.some(one => samePrefix(one, prefix)) && wanted.some(one => inTheWay(prefix, one)),
+    ({ prefix }) => !wanted.some(one => samePrefix(one, prefix)) && wanted.some(one => inTheWay(prefix, one)),
   )
   if (conflicting.length > 0 && !force) {
-    const [first = ''] = conflicting.map(formatPrefix)
+    const [first = ''] = conflicting.map(({ prefix }) => formatPrefix(prefix))
     throw new CniError(
       ErrorCode.conflict,
       `"${bridge.name}" already has an IP address different from ${wanted.map(formatPrefix).join(', ')}: ${first}`,
       `remove it with "ip address delete ${first} dev ${bridge.name}", use another bridge, or set "forceAddress": true`,
     )
   }
-  return { missing: wanted.filter(one => !present.some(prefix => samePrefix(one, prefix))), conflicting }
+  return { missing: wanted.filter(one => !present.some(({ prefix }) => samePrefix(one, prefix))), conflicting }
 }
 
 export function samePrefix(a: Prefix, b: Prefix): boolean {

@@ -145,10 +145,13 @@ export class Attachment {
     return this.#remember(this.network.run(this.request('ADD')))
   }
 
-  /** ADD, which must succeed, while others run. */
-  async addBeside(): Promise<this> {
-    const answer = answerOf(await this.network.start(this.request('ADD')).ended)
-    if (answer.status !== 0) throw new Error(`ADD failed: ${answer.stdout}${answer.stderr}`)
+  /** ADD, which must succeed, while others run. `started` is given the process. */
+  async addBeside(started?: (child: Child) => void): Promise<this> {
+    const child = this.network.start(this.request('ADD'))
+    started?.(child)
+    const answer = answerOf(await child.ended)
+    const how = answer.signal ?? `status ${answer.status}`
+    if (answer.status !== 0) throw new Error(`ADD ended with ${how}: ${answer.stdout}${answer.stderr}`)
     this.#remember(answer)
     return this
   }

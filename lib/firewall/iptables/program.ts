@@ -1,5 +1,6 @@
 /** Running iptables-save and iptables-restore. */
 
+import { libc } from '#libc'
 import { CniError, ErrorCode } from '../../cni/errors.ts'
 import { FileType, statusOf } from '../../sys/file.ts'
 import { spawnSync } from '../../sys/host.ts'
@@ -27,14 +28,30 @@ export function findProgram(names: readonly string[], environment: Environment):
   )
 }
 
+const SETPRIV = '/usr/bin/setpriv'
+
+/**
+ * The command line, run so that it does not outlive this process: a plugin that is killed while iptables-restore runs
+ * would otherwise leave rules that appear after the DEL that was to remove them. The second half is for a plugin that
+ * was killed before the first took effect. A host without setpriv (util-linux) does without.
+ */
+function endingWithThisProcess(command: readonly string[]): readonly string[] {
+  if (statusOf(SETPRIV) === undefined) return command
+  const ifParentLives = 'test "$PPID" = "$0" && exec "$@"'
+  return [SETPRIV, '--pdeathsig', 'KILL', '/bin/sh', '-c', ifParentLives, String(libc.getpid()), ...command]
+}
+
 /** Runs the first of the programs that is installed, and returns what it printed. @throws CniError code 108 */
 export function runProgram(
   names: readonly string[],
   options: { arguments: readonly string[]; input?: string; environment: Environment },
 ): string {
   const path = findProgram(names, options.environment)
-  const result = spawnSync(path, {
-    arguments: options.arguments,
+  // What only reads does no harm when it comes too late.
+  const command = [path, ...options.arguments]
+  const [program = path, ...words] = options.input === undefined ? command : endingWithThisProcess(command)
+  const result = spawnSync(program, {
+    arguments: words,
     environment: { PATH: DIRECTORIES.join(':'), ...options.environment },
     ...(options.input !== undefined && { input: options.input }),
     captureStderr: true,

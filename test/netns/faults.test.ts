@@ -1,0 +1,272 @@
+/** ADD that does not come to its end: whatever stops it, and wherever, the host is as it was. */
+
+import t, { type Test } from 'tap'
+import {
+  type Attachment,
+  type AttachmentOptions,
+  differences,
+  goPluginDirectory,
+  type Host,
+  hostLocal,
+  Network,
+  snapshot,
+  subnets,
+  withHost,
+} from '../harness/index.ts'
+
+const dualStack = (host: Host) => hostLocal(host, subnets.ipv4, subnets.ipv6)
+
+/**
+ * Tables, chains and sets that hold nothing of an attachment. The first ADD makes them, and nobody takes them away: all
+ * containers share them, and deleting them would make every DEL wait for the kernel.
+ */
+function isEmptyTable(line: string): boolean {
+  if (/^\+ iptables (ip6 )?(\*nat|COMMIT|:(PREROUTING|INPUT|OUTPUT|POSTROUTING) ACCEPT)/.test(line)) return true
+  if (!line.startsWith('+ nftables ') || line.includes('"elem"')) return false
+  return line.includes('"table":"cnikit"') || /"(name|table)":"(cnikit|nat)"/.test(line)
+}
+
+/** Forwarding is turned on once and never off again: others may rely on it by then. */
+function allowForwarding(host: Host): void {
+  host.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+}
+
+interface Situation {
+  readonly config?: (host: Host) => object
+  readonly options?: AttachmentOptions
+  readonly prepare?: (host: Host, network: Network) => void
+}
+
+const situations: Readonly<Record<string, Situation>> = {
+  'the first container of a host': { config: () => ({ ipMasq: true }) },
+  'a second container': {
+    config: () => ({ ipMasq: true }),
+    prepare: (_, network) => network.attach(),
+  },
+  'dual stack with masquerade': {
+    config: host => ({ ipMasq: true, ipam: dualStack(host) }),
+    prepare: (_, network) => network.attach(),
+  },
+  'dual stack with masquerade by iptables': {
+    config: host => ({ ipMasq: true, ipMasqBackend: 'iptables', ipam: dualStack(host) }),
+    prepare: (_, network) => network.attach(),
+  },
+  'the first container of a host, masqueraded by iptables': {
+    config: host => ({ ipMasq: true, ipMasqBackend: 'iptables', ipam: dualStack(host) }),
+  },
+  'settings of the port, MAC spoof check': {
+    config: () => ({ hairpinMode: true, portIsolation: true, macspoofchk: true, mtu: 1400 }),
+    prepare: (_, network) => network.attach(),
+  },
+  'layer 2': { config: () => ({ isDefaultGateway: false, ipam: {} }) },
+  'layer 2, interface down': { config: () => ({ isDefaultGateway: false, ipam: {}, disableContainerInterface: true }) },
+  'an address plugin that is a program of its own': {
+    config: () => ({ ipMasq: true, cniVersion: '1.0.0' }),
+    options: { environment: { CNI_PATH: goPluginDirectory } },
+  },
+  'a bridge that was there, down, plain, with another address': {
+    config: host => ({ ipMasq: true, forceAddress: true, promiscMode: true, ipam: dualStack(host) }),
+    prepare: host => {
+      host.ip(`link add br0 address 52:54:00:00:00:03 type bridge
+addr add 10.99.0.1/24 dev br0
+addr add 10.99.0.2/24 brd + dev br0
+addr add fd00:88::77/64 dev br0 nodad
+link add was type veth peer name once
+link set was master br0
+link set br0 up
+link del was
+link set br0 down
+addr add fd00:88::77/64 dev br0 nodad`)
+    },
+  },
+}
+
+for (const [situation, { config, options, prepare }] of Object.entries(situations))
+  t.test(`a failure at any step of ADD leaves the host as it was: ${situation}`, t =>
+    withHost(t, host => {
+      allowForwarding(host)
+      const network = new Network(host, config?.(host))
+      prepare?.(host, network)
+      const container = host.createContainer()
+      const before = snapshot(host)
+      let steps = 0
+      for (let failing = 1; ; failing++) {
+        const environment = { ...options?.environment, CNIKIT_FAIL_STEP: String(failing) }
+        const attachment = network.attachment({ ...options, container, containerId: 'fails', environment })
+        const { status, error } = attachment.tryAdd()
+        if (status === 0) {
+          t.equal(attachment.check().stdout, '', 'without a failure ADD is complete')
+          break
+        }
+        steps = failing
+        t.match(error, { code: 199, msg: `CNIKIT_FAIL_STEP=${failing} makes this step fail` })
+        const claim =
+          error?.details?.split('\n').find(line => line.startsWith('failed in')) ?? `failed in step ${failing}`
+        t.notMatch(error?.details, /cannot undo/, claim)
+        t.same(container.links(), ['lo'], `${claim}: the container`)
+        t.same(
+          differences(before, snapshot(host)).filter(line => !isEmptyTable(line)),
+          [],
+          `${claim}: the host`,
+        )
+      }
+      t.ok(steps >= 3, `${steps} steps were made to fail`)
+    }),
+  )
+
+/** How long an ADD takes here and now, in milliseconds: so that signals come while one runs, on any machine. */
+function durationOfAdd(network: Network): number {
+  const attachment = network.attachment()
+  const start = performance.now()
+  attachment.add()
+  const duration = performance.now() - start
+  attachment.del()
+  return duration
+}
+
+const later = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
+
+/** Runs `use` once for each number below `count`, on as many containers as may be busy at the same time. */
+async function onContainers(
+  host: Host,
+  count: number,
+  use: (container: Attachment['container'], run: number) => Promise<void>,
+) {
+  let next = 0
+  const work = async (container: Attachment['container']) => {
+    for (let run = next++; run < count; run = next++) await use(container, run)
+  }
+  await Promise.all(host.createContainers(4).map(work))
+}
+
+async function mustEnd(t: Test, child: ReturnType<Network['start']>, claim: string) {
+  const outcome = await child.ended
+  if (outcome.status !== 0) t.fail(`${claim}: ${outcome.stdout}${outcome.stderr}`)
+}
+
+for (const ipMasqBackend of ['nftables', 'iptables'] as const) {
+  const runs = ipMasqBackend === 'nftables' ? 200 : 40
+  t.test(`kill -9 at random moments of ${runs} ADDs, each followed by DEL, leaves nothing (${ipMasqBackend})`, t =>
+    withHost(t, async host => {
+      const network = new Network(host, { ipMasq: true, ipMasqBackend, macspoofchk: true, ipam: dualStack(host) })
+      network.attach().del()
+      const duration = durationOfAdd(network)
+      const before = snapshot(host)
+      let killed = 0
+      await onContainers(host, runs, async (container, run) => {
+        const attachment = network.attachment({ container, containerId: `killed-${run}` })
+        const child = network.start(attachment.request('ADD'))
+        await later(Math.random() * 2.5 * duration)
+        child.signal('SIGKILL')
+        if ((await child.ended).signal === 'SIGKILL') killed++
+        await mustEnd(t, network.start(attachment.request('DEL')), 'DEL')
+        const [link = 'lo'] = container.links().filter(name => name !== 'lo')
+        if (link !== 'lo') t.fail(`run ${run} left "${link}" in the container`)
+      })
+      t.comment(`${killed} of ${runs} were killed before their end`)
+      t.ok(killed > 0)
+      t.same(differences(before, snapshot(host)), [], 'the host is as it was')
+    }),
+  )
+}
+
+t.test('kill -9 of ADDs and no DEL: GC removes what they left, and the addresses are free again', t =>
+  withHost(t, async host => {
+    const ranges = [[{ subnet: '10.88.0.0/24', rangeStart: '10.88.0.10', rangeEnd: '10.88.0.29' }]]
+    const network = new Network(host, { ipMasq: true, ipam: { ...hostLocal(host), ranges } })
+    const duration = durationOfAdd(network)
+    const before = snapshot(host)
+    await Promise.all(
+      host.createContainers(12).map(async container => {
+        const child = network.start(network.attachment({ container }).request('ADD'))
+        await later(Math.random() * 4 * duration)
+        child.signal('SIGKILL')
+        await child.ended
+      }),
+    )
+    network.gc([])
+    const made = await network.attachAtOnce(20)
+    t.equal(new Set(made.map(({ address }) => address)).size, 20)
+    network.gc([])
+    t.same(differences(before, snapshot(host), ['nftables', 'iptables']), [])
+  }),
+)
+
+t.test('SIGTERM, SIGINT or SIGHUP at random moments: either a complete ADD or nothing', t =>
+  withHost(t, async host => {
+    const network = new Network(host, { ipMasq: true, ipam: dualStack(host) })
+    network.attach().del()
+    const duration = durationOfAdd(network)
+    const before = snapshot(host)
+    const container = host.createContainer()
+    const ends = { complete: 0, undone: 0 }
+    for (let run = 0; run < 30; run++) {
+      const attachment = network.attachment({ container, containerId: `stopped-${run}` })
+      const adding = attachment.addBeside(child => {
+        const signal = (['SIGTERM', 'SIGINT', 'SIGHUP'] as const)[run % 3] ?? 'SIGTERM'
+        setTimeout(() => child.signal(signal), Math.random() * 1.3 * duration)
+      })
+      const outcome = await adding.then(
+        () => undefined,
+        (error: Error) => error,
+      )
+      if (outcome === undefined) {
+        ends.complete++
+        t.equal(attachment.check().stdout, '', 'complete')
+        attachment.del()
+      } else {
+        ends.undone++
+        t.match(outcome.message, /"code": 107|ended with SIG/)
+      }
+      t.same(container.links(), ['lo'])
+      t.same(differences(before, snapshot(host)), [], outcome?.message ?? 'complete, and deleted again')
+    }
+    t.comment(`${ends.complete} complete, ${ends.undone} undone`)
+    t.ok(ends.undone > 0)
+  }),
+)
+
+const deafReaders: Readonly<Record<string, readonly string[]>> = {
+  'is a full disk': ['/bin/bash', '-c', 'exec "$0" >/dev/full'],
+  'is a pipe that nobody reads': ['/bin/bash', '-o', 'pipefail', '-c', '"$0" | true'],
+  'is open for reading only': ['/bin/bash', '-c', 'exec "$0" 1</dev/null'],
+}
+
+for (const [how, through] of Object.entries(deafReaders))
+  t.test(`ADD is undone when standard output ${how}`, t =>
+    withHost(t, host => {
+      allowForwarding(host)
+      const network = new Network(host, { ipMasq: true, ipam: dualStack(host) })
+      network.attach().del()
+      const attachment = network.attachment()
+      const before = snapshot(host)
+      const { status, stdout } = network.run({ ...attachment.request('ADD'), through })
+      t.not(status, 0)
+      t.equal(stdout, '')
+      t.same(attachment.container.links(), ['lo'])
+      t.same(differences(before, snapshot(host)), [])
+    }),
+  )
+
+t.test('a standard output that is closed is as /dev/null, and no socket of the plugin is taken for it', t =>
+  withHost(t, host => {
+    const network = new Network(host, { ipMasq: true })
+    const attachment = network.attachment()
+    const through = ['/bin/bash', '-c', 'exec "$0" >&- <&0']
+    t.equal(network.run({ ...attachment.request('ADD'), through }).status, 0)
+    t.same(attachment.container.addresses('eth0'), ['10.88.0.2/24'])
+    attachment.del()
+    t.same(attachment.container.links(), ['lo'])
+  }),
+)
+
+t.test('ADD is complete although standard error is closed or full', t =>
+  withHost(t, host => {
+    const network = new Network(host, { ipMasq: true })
+    for (const redirection of ['2>&-', '2>/dev/full']) {
+      const through = ['/bin/bash', '-c', `exec "$0" ${redirection}`]
+      const { result } = network.run({ ...network.attachment().request('ADD'), through })
+      t.match(result, { ips: [{ interface: 2 }] }, redirection)
+    }
+  }),
+)

@@ -69,9 +69,9 @@ class Attachment {
     this.#stamp = stampOf(request.netns, state.boot)
     const held = state.heldBy(request.containerId, request.ifname)
     this.#held = held.map(({ address }) => address)
+    // It lives now, whatever the stamp says: its addresses must not be taken for dead, not even for its own sake.
     for (const holding of held)
-      if (this.#stamp !== undefined && !sameStamp(holding.stamp, this.#stamp))
-        state.index.update(this.#key, { ...holding, stamp: this.#stamp })
+      if (!sameStamp(holding.stamp, this.#stamp)) state.index.update(this.#key, { ...holding, stamp: this.#stamp })
   }
 
   addressFrom(set: RangeSet, index: number): Allocation {

@@ -6,7 +6,8 @@
 import { allocate } from '../../../lib/sys/bytes.ts'
 import { readAt, writeAt } from '../../../lib/sys/file.ts'
 
-export const pageBytes = 4096
+/** Small, because checksums are computed by code that runs too short to be compiled. */
+export const pageBytes = 1024
 export const wordsPerPage = pageBytes / 4
 
 /** A page as 32-bit words; word 0 holds the checksum of the others. */
@@ -79,24 +80,26 @@ export class FilePages implements Pages {
 /** Empty pages in memory, numbered from 1 like those of a file, written all at once. */
 export class MemoryPages implements Pages {
   readonly #bytes: Uint8Array<ArrayBuffer>
-  readonly #pages: Page[] = []
+  readonly #pages: (Page | undefined)[] = []
+  readonly #count: number
 
   constructor(count: number) {
+    this.#count = count
     this.#bytes = allocate((count + 1) * pageBytes)
-    for (let number = 0; number <= count; number++)
-      this.#pages.push(new Uint32Array(this.#bytes.buffer, number * pageBytes, wordsPerPage))
   }
 
   page(number: number): Page {
-    const page = this.#pages[number]
-    if (page === undefined) throw new RangeError(`no page ${number}`)
-    return page
+    this.#pages[number] ??= new Uint32Array(this.#bytes.buffer, number * pageBytes, wordsPerPage)
+    return this.#pages[number]
   }
 
   touch(): void {}
 
   write(fd: number): void {
-    for (const [number, page] of this.#pages.entries()) page[0] = checksum(page, number)
+    for (let number = 1; number <= this.#count; number++) {
+      const page = this.page(number)
+      page[0] = checksum(page, number)
+    }
     writeAt(fd, this.#bytes, 0)
   }
 }

@@ -8,7 +8,8 @@ import type { IpAddress } from '../../../lib/address/address.ts'
 import { allocate } from '../../../lib/sys/bytes.ts'
 import type { Key, Slot, SlotTable } from './slot-table.ts'
 
-const BITMAP_KIND = 2
+/** Kinds of slots from here on, one for each level and family. */
+const firstBitmapKind = 2
 /** Words of a slot that hold the 256 bits. */
 const bitmapStart = 5
 const bitmapWords = 8
@@ -79,7 +80,8 @@ function bitmapKey(address: IpAddress, level: number): Key {
   const byte = (index: number) => (index < length ? (address[index] ?? 0) : 0)
   const word = (start: number) =>
     ((byte(start) << 24) | (byte(start + 1) << 16) | (byte(start + 2) << 8) | byte(start + 3)) >>> 0
-  return [BITMAP_KIND | (address.length << 8) | (level << 16), word(0), word(4), word(8), word(12)]
+  const kind = firstBitmapKind + level * 2 + (address.length === 4 ? 0 : 1)
+  return [kind, word(0), word(4), word(8), word(12)]
 }
 
 function bitmapOf(table: SlotTable, address: IpAddress, level: number): Slot | undefined {

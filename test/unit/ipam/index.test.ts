@@ -305,6 +305,17 @@ t.test('an attachment of an earlier boot that comes back keeps its address', asy
   t.throws(() => net.add('b'), { code: 102 })
 })
 
+t.test('an attachment of an earlier boot that comes back does not lose one address over another', async t => {
+  const net = new NetworkDirectory(t.teardown, { ranges: [[wide], [{ subnet: 'fd00::/126' }]] })
+  for (const id of ['a', 'b', 'c']) net.add(id, id === 'c' ? { ipam: wide } : {})
+  asAfterReboot(net, ['b', 'c'])
+  net.add('a')
+  net.gc(['a eth0', 'c eth0'])
+  net.write('fd00::3', 'x\r\neth0')
+  t.throws(() => net.add('c'), { code: 102 })
+  t.match(net.taken(), { '10.1.0.4': 'c eth0' })
+})
+
 t.test('GC without a list frees what is of an earlier boot', async t => {
   const net = new NetworkDirectory(t.teardown, wide)
   for (const id of ['a', 'b', 'c']) net.add(id)

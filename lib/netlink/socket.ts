@@ -141,6 +141,7 @@ export class NetlinkSocket {
 
   /** As `executeAll`, but returns the failure of each request, or undefined for those that succeeded. */
   tryAll(messages: readonly Request[]): (NetlinkError | undefined)[] {
+    if (messages.length === 0) return []
     if (messages.length <= ACKNOWLEDGEMENTS_AT_ONCE) return this.#tryTogether(messages)
     return inParts(messages, ACKNOWLEDGEMENTS_AT_ONCE).flatMap(part => this.#tryTogether(part))
   }
@@ -199,6 +200,7 @@ export class NetlinkSocket {
     format: MessageFormat<H, T>,
     messages: readonly Request[],
   ): (Answer<H, T> | undefined)[] {
+    if (messages.length === 0) return []
     if (messages.length <= ANSWERS_AT_ONCE) return this.#getTogether(format, messages)
     return inParts(messages, ANSWERS_AT_ONCE).flatMap(part => this.#getTogether(format, part))
   }

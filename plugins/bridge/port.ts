@@ -6,7 +6,7 @@ import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { hostVethName, linkAlias } from '../../lib/cni/names.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
 import type { AttachmentRequest } from '../../lib/cni/types.ts'
-import { addLink, deleteLink, getLink, type Link, setLink } from '../../lib/netlink/route/link/index.ts'
+import { addLinkRequest, deleteLink, getLink, type Link, setLinkRequest } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import type { BridgeConfig } from './config.ts'
 
@@ -28,29 +28,36 @@ export function createVethPair(
   // Addresses given at creation are not changed again by udev (MACAddressPolicy), so the result stays true.
   const pair = { hostName, hostMac: highMac(), containerMac: config.mac ?? randomMac() }
   const mtu = config.mtu > 0 ? { mtu: config.mtu } : {}
+  const remove = () => deleteLink(host, { name: hostName }, { missing: 'ignore' })
   transaction.step(
     `create veth pair "${hostName}" and "${request.ifname}"`,
     () => {
       // Left by an ADD of this same attachment that was killed.
-      deleteLink(host, { name: hostName }, { missing: 'ignore' })
-      addLink(host, {
-        name: hostName,
-        kind: 'veth',
-        mac: pair.hostMac,
-        master: place.bridge.index,
-        up: true,
-        ...mtu,
-        peer: { name: request.ifname, mac: pair.containerMac, namespace: place.namespace, ...mtu },
-      })
+      remove()
+      try {
+        // In one message to the kernel: a plugin that is killed leaves no pair without the alias that GC knows it by.
+        host.executeAll([
+          addLinkRequest({
+            name: hostName,
+            kind: 'veth',
+            mac: pair.hostMac,
+            master: place.bridge.index,
+            up: true,
+            ...mtu,
+            peer: { name: request.ifname, mac: pair.containerMac, namespace: place.namespace, ...mtu },
+          }),
+          setLinkRequest({
+            name: hostName,
+            alias: linkAlias(request.network, request.containerId, request.ifname),
+            ...portSettings(config),
+          }),
+        ])
+      } catch (error) {
+        remove()
+        throw error
+      }
     },
-    () => deleteLink(host, { name: hostName }, { missing: 'ignore' }),
-  )
-  transaction.step(`configure port "${hostName}"`, () =>
-    setLink(host, {
-      name: hostName,
-      alias: linkAlias(request.network, request.containerId, request.ifname),
-      ...portSettings(config),
-    }),
+    remove,
   )
   return pair
 }

@@ -1,6 +1,6 @@
 /** The executable cnictl, with the plugins beside it, as an operator runs it. */
 
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Result } from '../../lib/cni/types.ts'
@@ -31,7 +31,8 @@ function prepare(host: Host, cniVersion = '1.0.0') {
     cached: () => readdirSync(join(cache, 'results')),
     /** The addresses that host-local has given out. */
     taken: () =>
-      readdirSync(join(host.dataDirectory, 'demo'))
+      // Refused before anything is changed, a request does not even make the directory.
+      (existsSync(join(host.dataDirectory, 'demo')) ? readdirSync(join(host.dataDirectory, 'demo')) : [])
         .filter(name => /^[0-9a-f:.]+$/.test(name))
         .sort(),
   }

@@ -14,7 +14,7 @@ import type { Range } from './range.ts'
 import type { RangeSet, Segment } from './range-set.ts'
 import { formatRangeSet, isGateway, rangeOf, segmentsAfter } from './range-set.ts'
 import { reclaim } from './reclaim.ts'
-import type { AllocationState } from './state.ts'
+import type { AllocationState, Held } from './state.ts'
 import { withState } from './state.ts'
 
 export interface AllocationRequest {
@@ -45,7 +45,9 @@ export function allocate(request: AllocationRequest): Allocation[] {
   return withState(request.directory, 'change', state => {
     const attachment = new Attachment(state, request)
     try {
-      return request.rangeSets.map((set, index) => attachment.addressFrom(set, index))
+      const allocations = request.rangeSets.map((set, index) => attachment.addressFrom(set, index))
+      attachment.stamp()
+      return allocations
     } catch (error) {
       attachment.undo()
       throw error
@@ -60,18 +62,14 @@ class Attachment {
   readonly #taken: IpAddress[] = []
   readonly #key: ContainerKey
   readonly #stamp: Stamp | undefined
-  readonly #held: readonly IpAddress[]
+  readonly #held: readonly Held[]
 
   constructor(state: AllocationState, request: AllocationRequest) {
     this.#state = state
     this.#request = request
     this.#key = containerKey(request.containerId)
     this.#stamp = stampOf(request.netns, state.boot)
-    const held = state.heldBy(request.containerId, request.ifname)
-    this.#held = held.map(({ address }) => address)
-    // It lives now, whatever the stamp says: its addresses must not be taken for dead, not even for its own sake.
-    for (const holding of held)
-      if (!sameStamp(holding.stamp, this.#stamp)) state.index.update(this.#key, { ...holding, stamp: this.#stamp })
+    this.#held = state.heldBy(request.containerId, request.ifname)
   }
 
   addressFrom(set: RangeSet, index: number): Allocation {
@@ -87,6 +85,12 @@ class Attachment {
     }
   }
 
+  /** What it held already is from now on for the namespace that it has now. */
+  stamp(): void {
+    for (const held of this.#held)
+      if (!sameStamp(held.stamp, this.#stamp)) this.#state.index.update(this.#key, { ...held, stamp: this.#stamp })
+  }
+
   /** Gives back what was newly taken. */
   undo(): void {
     // The files first: when the index turns out to be stale here, it is made from them again.
@@ -95,7 +99,7 @@ class Attachment {
   }
 
   #heldIn(set: RangeSet, requested: IpAddress | undefined): IpAddress | undefined {
-    const held = this.#held.filter(address => rangeOf(set, address) !== undefined)
+    const held = this.#held.map(({ address }) => address).filter(address => rangeOf(set, address) !== undefined)
     if (requested === undefined) return held[0]
     const same = held.find(address => equalAddresses(address, requested))
     if (same !== undefined || held.length === 0) return same
@@ -116,7 +120,7 @@ class Attachment {
 
   #takeRequested(set: RangeSet, address: IpAddress): IpAddress {
     if (this.#take(address)) return address
-    if (reclaim(this.#state, address) > 0 && this.#take(address)) return address
+    if (reclaim(this.#state, this.#key, address) > 0 && this.#take(address)) return address
     const entry = this.#state.files.read(address)
     const holder =
       entry.kind === 'taken'
@@ -135,7 +139,7 @@ class Attachment {
     if (address !== undefined) return address
     // The files have the last word on whether a pool is dry.
     if (!this.#state.rebuilt) throw new StaleIndexError('no address is free')
-    const reclaimed = reclaim(this.#state) > 0 ? this.#takeFirstFree(set, cursor) : undefined
+    const reclaimed = reclaim(this.#state, this.#key) > 0 ? this.#takeFirstFree(set, cursor) : undefined
     if (reclaimed !== undefined) return reclaimed
     throw new CniError(
       ErrorCode.poolExhausted,

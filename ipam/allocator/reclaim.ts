@@ -45,9 +45,14 @@ export function deadHoldings(state: AllocationState, only?: IpAddress): DeadHold
   return dead
 }
 
-/** Gives back the dead holdings, or the one of an address. @returns how many */
-export function reclaim(state: AllocationState, only?: IpAddress): number {
-  const dead = deadHoldings(state, only)
+/**
+ * Gives back the dead holdings, or the one of an address, of other containers than the one that asks: what it holds itself
+ * lives again now, whatever the stamp says.
+ *
+ * @returns how many
+ */
+export function reclaim(state: AllocationState, asker: ContainerKey, only?: IpAddress): number {
+  const dead = deadHoldings(state, only).filter(({ container }) => container.join() !== asker.join())
   for (const { container, address } of dead) state.release(container, address)
   return dead.length
 }

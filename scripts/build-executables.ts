@@ -6,33 +6,13 @@
  */
 
 import { spawnSync } from 'node:child_process'
-import {
-  copyFileSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { copyFileSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { findBun } from './find-bun.ts'
 
 const koffi = process.argv.includes('--koffi')
 const output = koffi ? 'dist/bin-koffi' : 'dist/bin'
 const work = koffi ? 'dist/parts-koffi' : 'dist/parts'
-
-/** The compiler: the package's own file is a stub where install scripts are switched off. */
-function findBun(): string {
-  const candidates = ['node_modules/bun/bin/bun.exe']
-  const platforms = 'node_modules/@oven'
-  for (const name of existsSync(platforms) ? readdirSync(platforms) : [])
-    candidates.push(join(platforms, name, 'bin', 'bun'))
-  const found = candidates.find(path => existsSync(path) && statSync(path).size > 1 << 20)
-  if (found === undefined) throw new Error(`no Bun compiler in ${candidates.join(', ')}: run "npm ci"`)
-  return found
-}
 
 function bun(...parameters: string[]): void {
   const build = spawnSync(findBun(), ['build', '--minify', '--format=esm', ...parameters], {

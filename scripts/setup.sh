@@ -16,7 +16,7 @@ node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)'
 
 # What the tests, the benchmark and the demo run. containernetworking-plugins are the Go plugins they compare with.
 packages='ca-certificates iproute2 iptables nftables iputils-ping curl procps
-  containernetworking-plugins containerd podman runc busybox-static'
+  containernetworking-plugins containerd podman runc busybox-static strace'
 # shellcheck disable=SC2086 # one word each
 installed=" $(dpkg-query -W -f '${db:Status-Status}=${Package} ' $packages 2>/dev/null || true)"
 missing=''

@@ -244,40 +244,42 @@ export interface FileStatus {
 
 export const FileType = { MASK: 0o170000, DIRECTORY: 0o040000, REGULAR: 0o100000, SYMLINK: 0o120000 } as const
 
-function decodeStatus(buffer: Uint8Array<ArrayBuffer>): FileStatus {
-  // struct statx, linux/stat.h: the layout is the same on every architecture.
-  const view = new DataView(buffer.buffer)
-  const inode = view.getBigUint64(32, true)
+/** struct statx, linux/stat.h: the layout is the same on every architecture. One for all calls: it is read at once. */
+const statusBuffer = allocate(256)
+const statusView = new DataView(statusBuffer.buffer)
+
+function decodeStatus(): FileStatus {
+  const inode = statusView.getBigUint64(32, true)
   return {
-    identity: `${view.getUint32(136, true)}:${view.getUint32(140, true)}:${inode}`,
+    identity: `${statusView.getUint32(136, true)}:${statusView.getUint32(140, true)}:${inode}`,
     inode,
-    mode: view.getUint16(28, true),
-    size: Number(view.getBigUint64(40, true)),
-    modifiedSeconds: view.getBigInt64(112, true),
-    modifiedNanoseconds: view.getUint32(120, true),
+    mode: statusView.getUint16(28, true),
+    size: Number(statusView.getBigUint64(40, true)),
+    modifiedSeconds: statusView.getBigInt64(112, true),
+    modifiedNanoseconds: statusView.getUint32(120, true),
   }
 }
 
 /** The status of a path (symbolic links followed unless told), or undefined where it does not exist. */
 export function statusOf(path: string, options: { followLinks?: boolean } = {}): FileStatus | undefined {
-  const [name, buffer] = [cString(path), allocate(256)]
+  const name = cString(path)
   const flags = options.followLinks === false ? AT_SYMLINK_NOFOLLOW : 0
   const result = attempt(
     [Errno.ENOENT, Errno.ENOTDIR],
     () => `stat ${JSON.stringify(path)}`,
-    () => libc.statx(AT_FDCWD, name, flags, STATX_BASIC_STATS, buffer),
+    () => libc.statx(AT_FDCWD, name, flags, STATX_BASIC_STATS, statusBuffer),
   )
-  return result < 0 ? undefined : decodeStatus(buffer)
+  return result < 0 ? undefined : decodeStatus()
 }
 
 /** The status of an open descriptor. */
 export function statusOfDescriptor(fd: number): FileStatus {
-  const [name, buffer] = [cString(''), allocate(256)]
+  const name = cString('')
   check(
     () => `stat descriptor ${fd}`,
-    () => libc.statx(fd, name, AT_EMPTY_PATH, STATX_BASIC_STATS, buffer),
+    () => libc.statx(fd, name, AT_EMPTY_PATH, STATX_BASIC_STATS, statusBuffer),
   )
-  return decodeStatus(buffer)
+  return decodeStatus()
 }
 
 /** Sets when a file or directory was last modified; the time of last access stays. */

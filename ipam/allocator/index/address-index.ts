@@ -1,8 +1,9 @@
 /** Who holds which address since when, and which addresses are taken, without reading the address files. */
 
 import type { IpAddress } from '../../../lib/address/address.ts'
-import { allocate } from '../../../lib/sys/bytes.ts'
 import type { WriteTime } from '../address-files.ts'
+import { addressOfWords, addressWords } from './address-words.ts'
+import type { Page } from './pages.ts'
 import type { Key, Slot, SlotTable } from './slot-table.ts'
 import type { BootId, Stamp } from './stamp.ts'
 import { isUsed, markFree, markUsed, nextUnused } from './used-addresses.ts'
@@ -95,18 +96,22 @@ export class AddressIndex {
   }
 
   #slotOf(container: ContainerKey, address: IpAddress): Slot | undefined {
-    const words = addressWords(address)
+    const words = addressWords(address, address.length)
     return this.table
       .find(keyOf(container))
       .find(({ page, start }) => words.every((value, index) => page[start + word.address + index] === value))
   }
 
   #encode({ page, start }: Slot, { address, stamp, written }: Holding): void {
-    page.set(addressWords(address), start + word.address)
-    page.set(stamp?.boot ?? [0, 0], start + word.boot)
-    const namespace = stamp?.namespace ?? 0n
-    page[start + word.namespace] = Number(namespace & 0xffffffffn)
-    page[start + word.namespace + 1] = Number(namespace >> 32n)
+    const [a, b, c, d] = addressWords(address, address.length)
+    page[start + word.address] = a
+    page[start + word.address + 1] = b
+    page[start + word.address + 2] = c
+    page[start + word.address + 3] = d
+    page[start + word.boot] = stamp?.boot[0] ?? 0
+    page[start + word.boot + 1] = stamp?.boot[1] ?? 0
+    page[start + word.namespace] = stamp === undefined ? 0 : Number(stamp.namespace & 0xffffffffn)
+    page[start + word.namespace + 1] = stamp === undefined ? 0 : Number(stamp.namespace >> 32n)
     page[start + word.form] = address.length | (stamp === undefined ? 0 : STAMPED)
     page[start + word.seconds] = written.seconds
     page[start + word.nanoseconds] = written.nanoseconds
@@ -117,21 +122,21 @@ function keyOf([a, b, c, d]: ContainerKey): Key {
   return [HOLDING_KIND, a, b, c, d]
 }
 
-function addressWords(address: IpAddress): number[] {
-  const bytes = allocate(16)
-  bytes.set(address)
-  return [...new Uint32Array(bytes.buffer)]
-}
-
 function decodeHolding({ page, start }: Slot): Holding {
   const at = (index: number) => page[start + index] ?? 0
-  const address = allocate(at(word.form) & 0xff)
-  address.set(new Uint8Array(page.buffer, page.byteOffset + (start + word.address) * 4, address.length))
-  const boot: BootId = [at(word.boot), at(word.boot + 1)]
-  const namespace = BigInt(at(word.namespace)) | (BigInt(at(word.namespace + 1)) << 32n)
+  const words = [at(word.address), at(word.address + 1), at(word.address + 2), at(word.address + 3)] as const
+  const form = at(word.form)
   return {
-    address,
-    stamp: (at(word.form) & STAMPED) === 0 ? undefined : { boot, namespace },
+    address: addressOfWords(words, form & 0xff),
+    stamp: (form & STAMPED) === 0 ? undefined : { boot: bootAt(page, start), namespace: namespaceAt(page, start) },
     written: { seconds: at(word.seconds), nanoseconds: at(word.nanoseconds) },
   }
+}
+
+function bootAt(page: Page, start: number): BootId {
+  return [page[start + word.boot] ?? 0, page[start + word.boot + 1] ?? 0]
+}
+
+function namespaceAt(page: Page, start: number): bigint {
+  return BigInt(page[start + word.namespace] ?? 0) | (BigInt(page[start + word.namespace + 1] ?? 0) << 32n)
 }

@@ -86,8 +86,13 @@ export class SlotTable {
     if (this.#used >= comfortableCount(this.#pageCount)) this.#grow()
     const hash = hashOf(key)
     const slot = this.#takeFree(hash)
-    slot.page.set(key, slot.start)
-    slot.page[slot.start] = firstWord(key, hash)
+    const { page, start } = slot
+    const [, a, b, c, d] = key
+    page[start] = firstWord(key, hash)
+    page[start + 1] = a
+    page[start + 2] = b
+    page[start + 3] = c
+    page[start + 4] = d
     this.#used++
     return slot
   }
@@ -160,12 +165,12 @@ function slotBit(start: number): number {
 const allSlots = ((1 << slotsPerPage) - 1) << 1
 
 function hashOf([kind, a, b, c, d]: Key): number {
-  let hash = kind
-  for (const word of [a, b, c, d]) {
-    hash = Math.imul(hash ^ word, 0x85ebca6b)
-    hash ^= hash >>> 15
-  }
-  return hash
+  return mix(mix(mix(mix(kind, a), b), c), d)
+}
+
+function mix(hash: number, word: number): number {
+  const mixed = Math.imul(hash ^ word, 0x85ebca6b)
+  return mixed ^ (mixed >>> 15)
 }
 
 /** The kind with bits of the hash, so that the word is rarely found for another key. */

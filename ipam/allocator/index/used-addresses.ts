@@ -6,6 +6,7 @@
 
 import type { IpAddress } from '../../../lib/address/address.ts'
 import { allocate } from '../../../lib/sys/bytes.ts'
+import { addressWords } from './address-words.ts'
 import type { Key, Slot, SlotTable } from './slot-table.ts'
 
 /** Kinds of slots from here on, one for each level and family. */
@@ -76,12 +77,8 @@ function lastByte(address: IpAddress, level: number): number {
 }
 
 function bitmapKey(address: IpAddress, level: number): Key {
-  const length = address.length - 1 - level
-  const byte = (index: number) => (index < length ? (address[index] ?? 0) : 0)
-  const word = (start: number) =>
-    ((byte(start) << 24) | (byte(start + 1) << 16) | (byte(start + 2) << 8) | byte(start + 3)) >>> 0
-  const kind = firstBitmapKind + level * 2 + (address.length === 4 ? 0 : 1)
-  return [kind, word(0), word(4), word(8), word(12)]
+  const [a, b, c, d] = addressWords(address, address.length - 1 - level)
+  return [firstBitmapKind + level * 2 + (address.length === 4 ? 0 : 1), a, b, c, d]
 }
 
 function bitmapOf(table: SlotTable, address: IpAddress, level: number): Slot | undefined {

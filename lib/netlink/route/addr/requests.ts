@@ -63,11 +63,12 @@ function newAddressRequest(verb: string, flags: number, address: NewAddress): Re
     type: RouteMessage.newAddress,
     flags: NLM_F.CREATE | flags,
     operation: describe(verb, address),
-    header,
+    header: { ...header, flags: bits > 0xff ? 0 : bits },
     attributes: {
       ...attributes,
       broadcast: broadcastOf(address),
-      ...(bits === 0 ? {} : { flags: bits }),
+      // The header has room for eight of them.
+      flags: bits > 0xff ? bits : undefined,
       rtPriority: address.priority,
       ...(validSeconds === undefined && preferredSeconds === undefined
         ? {}

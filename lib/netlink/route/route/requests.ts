@@ -74,7 +74,8 @@ function messageFor(route: NewRoute, scope: number) {
       flags: route.onLink ? RouteFlag.onLink : 0,
     },
     attributes: {
-      table,
+      // The header has room for small numbers.
+      table: table < 256 ? undefined : table,
       dst: destination.length === 0 ? undefined : networkAddress(destination),
       oif: route.index,
       ...gatewayAttributes(family, route.gateway),

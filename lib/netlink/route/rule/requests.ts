@@ -59,7 +59,8 @@ function messageFor(type: number, flags: number, verb: string, rule: NewRule): R
       oifname: rule.outgoingInterface,
       fwmark: rule.mark,
       fwmask: rule.mask,
-      table: table === 0 ? undefined : table,
+      // The header has room for small numbers.
+      table: table < 256 ? undefined : table,
       goto: rule.goto,
       suppressPrefixlen: rule.suppressPrefixLength,
       suppressIfgroup: rule.suppressGroup,

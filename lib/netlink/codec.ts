@@ -159,13 +159,13 @@ export function encodeAttributes<E extends Entries>(
   }
 }
 
-/** Calls back for every attribute, its type without flags. */
-export function walkAttributes(reader: ByteReader, each: (type: number, payload: ByteReader) => void): void {
+/** Calls back for every attribute, its type without flags. The callback takes or skips `length` bytes of the reader. */
+function walkAttributes(reader: ByteReader, each: (type: number, length: number) => void): void {
   while (reader.remaining >= 4) {
     const length = reader.u16()
     const type = reader.u16() & NLA_TYPE_MASK
     if (length < 4) throw new DecodeError(`attribute ${type} has length ${length}`, reader.offset - 4)
-    each(type, reader.slice(length - 4))
+    each(type, length - 4)
     reader.align(4)
   }
 }
@@ -175,11 +175,14 @@ export function decodeAttributes<E extends Entries>(
   table: AttributeTable<E>,
 ): Values<AttributeTable<E>> {
   const values: Record<string, unknown> = {}
-  walkAttributes(reader, (type, payload) => {
+  walkAttributes(reader, (type, length) => {
     const entry = table.find(type)
-    if (entry === undefined) return
+    if (entry === undefined) {
+      reader.skip(length)
+      return
+    }
     const [name, codec] = entry
-    const value = codec.decode(payload, values)
+    const value = codec.decode(reader.slice(length), values)
     if (!codec.repeated) values[name] = value
     else if (Array.isArray(values[name])) values[name].push(value)
     else values[name] = [value]
@@ -220,7 +223,7 @@ export function list<T>(elementType: number, element: Codec<T>): Codec<T[]> {
     },
     decode(reader) {
       const values: T[] = []
-      walkAttributes(reader, (_, payload) => values.push(element.decode(payload, {})))
+      walkAttributes(reader, (_, length) => values.push(element.decode(reader.slice(length), {})))
       return values
     },
   }

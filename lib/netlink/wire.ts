@@ -161,6 +161,9 @@ export class ByteReader {
   slice(count: number): ByteReader {
     return new ByteReader(this.#view, this.#take(count), count)
   }
+  skip(count: number): void {
+    this.#take(count)
+  }
   /** Skips padding; the last item of a message may lack it. */
   align(alignment: number): void {
     this.#offset = Math.min(this.#end, (this.#offset + alignment - 1) & -alignment)

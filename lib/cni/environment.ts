@@ -66,10 +66,16 @@ export function checkInterfaceName(name: string): void {
     throw badInterfaceName('interface name is too long', name, `it has more than ${IFNAME_BYTES} bytes: `)
   }
   if (name === '.' || name === '..') throw badInterfaceName('interface name is . or ..', name)
+  if (name === 'all' || name === 'default') {
+    throw badInterfaceName('interface name is all or default', name, 'the kernel keeps them for its settings: ')
+  }
   // Compiling a regular expression costs more than this loop; it is left to characters beyond ASCII.
   for (const character of name) {
     const code = character.codePointAt(0) ?? 0
     if (code === 0) throw badInterfaceName('interface name contains a NUL character', name)
+    if (character === '%') {
+      throw badInterfaceName('interface name contains %', name, 'the kernel would put a number in its place: ')
+    }
     if (character === '/' || character === ':' || (code < 128 ? asciiSpace.includes(character) : isSpace(character))) {
       throw badInterfaceName('interface name contains / or : or whitespace characters', name)
     }

@@ -104,6 +104,11 @@ export class Network {
     return runPlugin(this.#plugin, this.completed(options))
   }
 
+  /** Another plugin than the network's. */
+  runAs(plugin: string, options: Omit<PluginOptions, 'host'>): Answer {
+    return runPlugin(plugin, this.completed(options))
+  }
+
   mustRun(options: Omit<PluginOptions, 'host'>): Answer {
     return mustRunPlugin(this.#plugin, this.completed(options))
   }

@@ -99,6 +99,9 @@ t.test('an interface name is what the kernel takes', async t => {
     ['a\u0085b', 'interface name contains / or : or whitespace characters'],
     ['a\u00a0b', 'interface name contains / or : or whitespace characters'],
     ['a\u3000b', 'interface name contains / or : or whitespace characters'],
+    ['eth%d', 'interface name contains %'],
+    ['all', 'interface name is all or default'],
+    ['default', 'interface name is all or default'],
     ['', 'interface name is empty'],
     ['a\0b', 'interface name contains a NUL character'],
   ] as const) {

@@ -10,7 +10,7 @@ import { nameOf } from '../value-codecs.ts'
 import { RouteFlag, type RouteType, routeTypes } from './constants.ts'
 import type { metricAttributes, NextHopMessage, RouteHeader, routeFormat } from './message.ts'
 
-export type RouteMetrics = Omit<Values<typeof metricAttributes>, 'unknown'>
+export type RouteMetrics = Values<typeof metricAttributes>
 
 export interface NextHop {
   /** Of the link. */

@@ -4,7 +4,7 @@ import t from 'tap'
 import { formatAddress } from '../../../lib/address/address.ts'
 import { formatMac } from '../../../lib/address/mac.ts'
 import { formatPrefix } from '../../../lib/address/prefix.ts'
-import { decodeAnswer } from '../../../lib/netlink/message.ts'
+import { decodeAnswer, request } from '../../../lib/netlink/message.ts'
 import { addressFormat, decodeAddress } from '../../../lib/netlink/route/addr/address.ts'
 import { bridgePortFormat } from '../../../lib/netlink/route/link/bridge-vlan.ts'
 import { decodeLink, type Link } from '../../../lib/netlink/route/link/link.ts'
@@ -14,7 +14,7 @@ import { routeFormat } from '../../../lib/netlink/route/route/message.ts'
 import { decodeRoute, type Route } from '../../../lib/netlink/route/route/route.ts'
 import { decodeRule, ruleFormat } from '../../../lib/netlink/route/rule/rule.ts'
 import { address, mac } from '../../netns/netlink-fixture.ts'
-import { onlyMessage, readGolden } from './golden.ts'
+import { encoded, onlyMessage, readGolden } from './golden.ts'
 
 const golden = readGolden('replies')
 
@@ -206,5 +206,35 @@ t.test('rules', t => {
   t.match(find(105), { table: 254, suppressPrefixLength: 0 })
   t.equal(find(100)?.suppressPrefixLength, undefined)
   t.match(find(106), { ipProtocol: 6, destinationPorts: { first: 1000, last: 2000 }, users: { first: 5, last: 6 } })
+  t.end()
+})
+
+t.test('what was read of any captured message is written and read again as it was', t => {
+  const formats = {
+    link: linkFormat,
+    address: addressFormat,
+    route: routeFormat,
+    neigh: neighbourFormat,
+    fdb: neighbourFormat,
+    rule: ruleFormat,
+  }
+  for (const [command, captured] of [...golden, ...readGolden('requests')]) {
+    const [program, object = ''] = command.split(' ').filter(word => !word.startsWith('-'))
+    const format = program === 'bridge' && object !== 'fdb' ? bridgePortFormat : formats[object as keyof typeof formats]
+    for (const bytes of captured) {
+      const { type, header, attributes } = decodeAnswer(format as typeof ruleFormat, onlyMessage(bytes))
+      // The kernel reports a link's IPv4 settings in another form than that in which it takes them.
+      const { afSpec: _, ...rest } = attributes as { afSpec?: object }
+      const values = program === 'ip' ? rest : attributes
+      const again = encoded(
+        request(format as typeof ruleFormat, { type, operation: command, header, attributes: values }),
+      )
+      t.same(
+        decodeAnswer(format as typeof ruleFormat, onlyMessage(again)),
+        { type, header, attributes: values },
+        command,
+      )
+    }
+  }
   t.end()
 })

@@ -9,30 +9,27 @@ import type { Attachment } from './attachment.ts'
 import { addToIptables, checkIptables, deleteFromLegacyIptables, gcLegacyIptables } from './iptables/masquerade.ts'
 import { hasLegacyNatTable, requirePrograms } from './iptables/nat-table.ts'
 import { foreignChains, isMasqueradedByGo } from './nftables/foreign.ts'
+import { cnikitTable } from './nftables/layout.ts'
 import { addToNftables } from './nftables/masquerade-add.ts'
 import { checkNftables } from './nftables/masquerade-check.ts'
 import { deleteFromNftables } from './nftables/masquerade-delete.ts'
 import { gcNftables } from './nftables/masquerade-gc.ts'
 import { hasTable } from './nftables/ruleset.ts'
 import { openNftables, requireNftables } from './nftables/socket.ts'
+import type { PendingClose } from './pending-close.ts'
 
 export type { Attachment } from './attachment.ts'
 
 export type MasqueradeBackend = 'nftables' | 'iptables'
 
-/**
- * Something to be closed when the caller has nothing else to do. After a deletion closing waits some 10 ms for the
- * kernel to free what was deleted, and deleting a link waits for the same: done first, the link's wait covers it. The
- * end of the process closes it too.
- */
-export interface PendingClose {
-  close(): void
-}
-
 /** What a program of the host is run with. */
 export interface FirewallOptions {
   /** The plugin's; may be empty. */
   readonly environment?: Readonly<Record<string, string>>
+}
+
+function requireForMasquerade(): NetlinkSocket {
+  return requireNftables('masquerade with nftables', 'set "ipMasqBackend": "iptables"')
 }
 
 /** The addresses, each once. */
@@ -52,7 +49,7 @@ export function addMasquerade(
 ): void {
   if (addresses.length === 0) return
   if (backend === 'nftables') {
-    const socket = requireNftables()
+    const socket = requireForMasquerade()
     try {
       addToNftables(socket, attachment, distinct(addresses))
     } finally {
@@ -97,7 +94,7 @@ export function deleteMasquerade(
 
 /** Whether the back end can work here. @throws CniError saying what it lacks */
 export function masqueradeStatus(backend: MasqueradeBackend, options: FirewallOptions = {}): void {
-  if (backend === 'nftables') requireNftables().close()
+  if (backend === 'nftables') requireForMasquerade().close()
   else requirePrograms(options.environment ?? {})
 }
 
@@ -118,7 +115,7 @@ export function checkMasquerade(
     checkIptables(attachment, distinct(addresses), environment)
     return
   }
-  const socket = requireNftables()
+  const socket = requireForMasquerade()
   try {
     checkNftables(socket, attachment, distinct(addresses))
   } catch (error) {
@@ -169,7 +166,7 @@ export function gcMasquerade(
 export function hasFirewallState(): boolean {
   const socket = openNftables()
   try {
-    return socket !== undefined && hasTable(socket)
+    return socket !== undefined && hasTable(socket, cnikitTable)
   } finally {
     socket?.close()
   }

@@ -7,6 +7,7 @@ import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { runTransaction, type Transaction } from '../../lib/cni/transaction.ts'
 import type { AttachmentRequest, Interface, Result } from '../../lib/cni/types.ts'
 import { addMasquerade, deleteMasquerade, type MasqueradeBackend } from '../../lib/firewall/masquerade.ts'
+import { addSpoofCheck, deleteSpoofCheck } from '../../lib/firewall/spoof-check.ts'
 import { type Link, setLink } from '../../lib/netlink/route/link/index.ts'
 import { type Addressing, deriveAddressing } from './addressing.ts'
 import { SharedBridge } from './bridge-link.ts'
@@ -62,6 +63,7 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
   const pair = createVethPair(transaction, host, request, config, { bridge, namespace: namespace.fd })
   shared.attached()
   if (usesVlans(config)) setPortVlans(transaction, host, mustGetLink(host, pair.hostName), config)
+  if (config.macSpoofCheck) checkSources(transaction, request, pair)
   if (ipamType !== undefined) addressed ??= address(ipamType)
 
   if (addressed !== undefined) {
@@ -86,6 +88,19 @@ function allocate(transaction: Transaction, request: AttachmentRequest, type: st
     `allocate addresses with "${type}"`,
     () => delegateAdd(request, type),
     () => delegateDel(request, type),
+  )
+}
+
+function checkSources(transaction: Transaction, request: AttachmentRequest, pair: VethPair): void {
+  const source = { port: pair.hostName, mac: pair.containerMac }
+  transaction.step(
+    `allow no source but ${formatMac(source.mac)} on "${source.port}"`,
+    () => {
+      // The killed ADD may have allowed another address.
+      if (pair.replaced) deleteSpoofCheck(request).close()
+      addSpoofCheck(request, source)
+    },
+    () => deleteSpoofCheck(request, source).close(),
   )
 }
 

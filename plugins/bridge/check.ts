@@ -8,6 +8,7 @@ import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { hostVethName } from '../../lib/cni/names.ts'
 import type { AttachmentRequest, Result, Route } from '../../lib/cni/types.ts'
 import { checkMasquerade } from '../../lib/firewall/masquerade.ts'
+import { CHECKED_PORTS_GROUP, checkSpoofCheck } from '../../lib/firewall/spoof-check.ts'
 import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import { getLink, type Link } from '../../lib/netlink/route/link/index.ts'
 import { listRoutes } from '../../lib/netlink/route/route/index.ts'
@@ -41,6 +42,7 @@ export function check(request: AttachmentRequest): void {
         `its peer has index ${link.parent}, not ${port.index}`,
       )
     }
+    if (config.macSpoofCheck) checkSources(request, port, link)
     checkAddresses(container, link, prefixes)
     if (config.ipamType !== undefined) checkRoutes(container, request.ifname, prevResult.routes ?? [])
     if (config.isGateway) checkGateway(host, bridge, ownAddresses(request, prevResult))
@@ -95,6 +97,16 @@ function checkPort(host: NetlinkSocket, request: AttachmentRequest, config: Brid
   const [missing] = usesVlans(config) ? missingVlans(host, port, config) : []
   if (missing !== undefined) fail(`VLAN ${missing.id} is gone from port "${name}"`)
   return port
+}
+
+function checkSources(request: AttachmentRequest, port: Link, { mac }: Link): void {
+  if (port.group !== CHECKED_PORTS_GROUP) {
+    fail(
+      `"${port.name}" is not in the link group of ports whose MAC addresses are checked`,
+      `"ip link set ${port.name} group ${CHECKED_PORTS_GROUP}" puts it back`,
+    )
+  }
+  if (mac !== undefined) checkSpoofCheck(request, { port: port.name, mac })
 }
 
 function checkInterface(

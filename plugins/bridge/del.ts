@@ -1,11 +1,14 @@
 /** DEL: everything of the attachment goes, whatever is there of it and whatever is known of it. */
 
+import { parseMac } from '../../lib/address/mac.ts'
 import { type Prefix, parsePrefix } from '../../lib/address/prefix.ts'
 import { delegateDel } from '../../lib/cni/delegate.ts'
 import { toCniError } from '../../lib/cni/failure.ts'
 import { hostVethName } from '../../lib/cni/names.ts'
 import type { AttachmentRequest } from '../../lib/cni/types.ts'
-import { deleteMasquerade, type PendingClose } from '../../lib/firewall/masquerade.ts'
+import { deleteMasquerade } from '../../lib/firewall/masquerade.ts'
+import type { PendingClose } from '../../lib/firewall/pending-close.ts'
+import { type AllowedSource, deleteSpoofCheck } from '../../lib/firewall/spoof-check.ts'
 import { deleteLink, getLink } from '../../lib/netlink/route/link/index.ts'
 import { NetlinkProtocol, type NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { openNamespaceIfExists } from '../../lib/netns/index.ts'
@@ -26,6 +29,9 @@ export function del(request: AttachmentRequest): void {
       if (config.masquerade === undefined) return
       const { environment } = request
       pending.push(deleteMasquerade(request, { environment, ...(addresses === undefined ? {} : { addresses }) }))
+    },
+    () => {
+      if (config.macSpoofCheck) pending.push(deleteSpoofCheck(request, allowedSource(request)))
     },
     () => {
       withHostSocket(host => deletePair(host, request))
@@ -49,6 +55,13 @@ function release(request: AttachmentRequest, type: string): void {
     if (!request.builtins.has(type)) throw error
     writeAll(2, encodeText(`bridge: ${type} could not release the addresses: ${toCniError(error).message}\n`))
   }
+}
+
+/** The address of the container's interface, as ADD's result tells it. */
+function allowedSource({ prevResult, network, containerId, ifname }: AttachmentRequest): AllowedSource | undefined {
+  const { mac: text = '' } = prevResult?.interfaces?.find(one => one.name === ifname && one.sandbox) ?? {}
+  const mac = parseMac(text)
+  return mac && { port: hostVethName(network, containerId, ifname), mac }
 }
 
 function isPrefix(prefix: Prefix | undefined): prefix is Prefix {

@@ -4,6 +4,7 @@ import { delegateGc } from '../../lib/cni/delegate.ts'
 import { hostVethName, linkAliasPrefix } from '../../lib/cni/names.ts'
 import type { GcRequest } from '../../lib/cni/types.ts'
 import { gcMasquerade } from '../../lib/firewall/masquerade.ts'
+import { gcSpoofCheck } from '../../lib/firewall/spoof-check.ts'
 import { deleteLinks, listLinks } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { runAll } from './best-effort.ts'
@@ -21,6 +22,9 @@ export function gc(request: GcRequest): void {
     },
     () => {
       if (validAttachments !== undefined) gcMasquerade(network, validAttachments, { environment: request.environment })
+    },
+    () => {
+      if (validAttachments !== undefined) gcSpoofCheck(network, validAttachments)
     },
     // Last, as in DEL: addresses are free when their links are gone.
     () => {

@@ -6,6 +6,7 @@ import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { hostVethName, linkAlias } from '../../lib/cni/names.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
 import type { AttachmentRequest } from '../../lib/cni/types.ts'
+import { CHECKED_PORTS_GROUP } from '../../lib/firewall/spoof-check.ts'
 import { addLinkRequest, deleteLink, getLink, type Link, setLinkRequest } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import type { BridgeConfig } from './config.ts'
@@ -14,6 +15,8 @@ export interface VethPair {
   readonly hostName: string
   readonly hostMac: MacAddress
   readonly containerMac: MacAddress
+  /** Whether it took the place of one that a killed ADD of the same attachment had left. */
+  readonly replaced: boolean
 }
 
 /** Both ends in one message: the container's is made in its namespace, under its final name. */
@@ -26,25 +29,26 @@ export function createVethPair(
 ): VethPair {
   const hostName = hostVethName(request.network, request.containerId, request.ifname)
   // Addresses given at creation are not changed again by udev (MACAddressPolicy), so the result stays true.
-  const pair = { hostName, hostMac: highMac(), containerMac: config.mac ?? randomMac() }
+  const macs = { hostMac: highMac(), containerMac: config.mac ?? randomMac() }
   const mtu = config.mtu > 0 ? { mtu: config.mtu } : {}
   const remove = () => deleteLink(host, { name: hostName }, { missing: 'ignore' })
-  transaction.step(
+  const replaced = transaction.step(
     `create veth pair "${hostName}" and "${request.ifname}"`,
     () => {
       // Left by an ADD of this same attachment that was killed.
-      remove()
+      const left = remove()
       try {
         // In one message to the kernel: a plugin that is killed leaves no pair without the alias that GC knows it by.
         host.executeAll([
           addLinkRequest({
             name: hostName,
             kind: 'veth',
-            mac: pair.hostMac,
+            mac: macs.hostMac,
             master: place.bridge.index,
             up: true,
             ...mtu,
-            peer: { name: request.ifname, mac: pair.containerMac, namespace: place.namespace, ...mtu },
+            ...(config.macSpoofCheck ? { group: CHECKED_PORTS_GROUP } : {}),
+            peer: { name: request.ifname, mac: macs.containerMac, namespace: place.namespace, ...mtu },
           }),
           setLinkRequest({
             name: hostName,
@@ -52,6 +56,7 @@ export function createVethPair(
             ...portSettings(config),
           }),
         ])
+        return left
       } catch (error) {
         remove()
         throw error
@@ -59,7 +64,7 @@ export function createVethPair(
     },
     remove,
   )
-  return pair
+  return { hostName, ...macs, replaced }
 }
 
 /** A bridge without an address of its own takes its lowest port's: this one is above those of other ports. */

@@ -5,6 +5,7 @@ import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { toCniError } from '../../lib/cni/failure.ts'
 import type { NetworkRequest } from '../../lib/cni/types.ts'
 import { masqueradeStatus } from '../../lib/firewall/masquerade.ts'
+import { spoofCheckStatus } from '../../lib/firewall/spoof-check.ts'
 import { findBridge } from './bridge-link.ts'
 import { parseBridgeConfig } from './config.ts'
 import { withHostSocket } from './sockets.ts'
@@ -14,6 +15,7 @@ export function status(request: NetworkRequest): void {
   try {
     withHostSocket(host => findBridge(host, config.bridge))
     if (config.masquerade !== undefined) masqueradeStatus(config.masquerade, { environment: request.environment })
+    if (config.macSpoofCheck) spoofCheckStatus()
     if (config.ipamType !== undefined) delegateStatus(request, config.ipamType)
   } catch (error) {
     const { code, message, details } = toCniError(error)

@@ -43,7 +43,9 @@ export const MASQUERADE_SETS = 'masquerade/'
 
 /** What the names of a network's sets begin with. */
 export function masqueradeSetPrefix(network: string): string {
-  return `${MASQUERADE_SETS}${shortened(network, NETWORK_NAME_LIMIT, '/')}/`
+  const name = shortened(network, NETWORK_NAME_LIMIT, '/')
+  // Apart from those of a network whose name is what the shortened one begins with.
+  return `${MASQUERADE_SETS}${name.includes('/') ? `/${name}` : name}/`
 }
 
 /** The set for an attachment's address, which is that of its subnet. nft allows no colon in a name. */

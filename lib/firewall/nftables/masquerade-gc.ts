@@ -12,11 +12,8 @@ import type { Attachment } from '../attachment.ts'
 import { foreignGarbage } from './foreign.ts'
 import { cnikitTable, MASQUERADE_SETS, masqueradeChain, masqueradeSetPrefix, ownerComment } from './layout.ts'
 import { createMasqueradeChain, createSubnetRule } from './masquerade-objects.ts'
-import { chainNames, elementsOfSet, hasTable, masqueradeRules, setNames } from './ruleset.ts'
-import { applyPlanned } from './transaction.ts'
-
-/** So that a batch fits into the socket's send buffer of 208 KiB, and its elements into an attribute of 64. */
-const ELEMENTS_IN_BATCH = 1000
+import { chainNames, elementsOfSet, hasTable, rulesBySet, setNames } from './ruleset.ts'
+import { applyPlanned, ELEMENTS_IN_BATCH } from './transaction.ts'
 
 /**
  * Removes the network's elements whose attachment is not valid, subnets that are left without any, and the chain and
@@ -43,10 +40,10 @@ function ownGarbage(
   network: string,
   owners: ReadonlySet<string>,
 ): { changes: Request[]; complete: boolean } {
-  if (!hasTable(socket)) return { changes: [], complete: true }
-  const rules = masqueradeRules(socket)
-  const chains = chainNames(socket)
-  const names = setNames(socket)
+  if (!hasTable(socket, cnikitTable)) return { changes: [], complete: true }
+  const rules = rulesBySet(socket, masqueradeChain)
+  const chains = chainNames(socket, cnikitTable)
+  const names = setNames(socket, cnikitTable)
   const prefix = masqueradeSetPrefix(network)
   const changes: Request[] = []
   const remaining = new Set(names)

@@ -26,13 +26,17 @@ export function openNftables(): NetlinkSocket | undefined {
   }
 }
 
-/** @throws CniError code 101 where the kernel has no nftables */
-export function requireNftables(): NetlinkSocket {
+/**
+ * @param what is to be done with it: `masquerade with nftables`
+ * @param otherwise how to do without it, as the end of a sentence
+ * @throws CniError code 101 where the kernel has no nftables
+ */
+export function requireNftables(what: string, otherwise: string): NetlinkSocket {
   const socket = openNftables()
   if (socket !== undefined) return socket
   throw new CniError(
     ErrorCode.kernelFeatureMissing,
-    'masquerade with nftables: the kernel has no nftables',
-    'Load the module nf_tables, or set "ipMasqBackend": "iptables".',
+    `${what}: the kernel has no nftables`,
+    `Load the module nf_tables, or ${otherwise}.`,
   )
 }

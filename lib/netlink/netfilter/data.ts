@@ -28,5 +28,7 @@ export type Data = Values<typeof dataAttributes>
 export const VERDICT_REGISTER = 0
 /** The first of four registers of 16 bytes. */
 export const REGISTER_1 = 1
+/** The one behind it: a concatenation whose first field has 16 bytes goes on here. */
+export const REGISTER_2 = 2
 /** The first of sixteen registers of 4 bytes, which overlay the four: for the fields of a concatenation. */
 export const REGISTER_32_0 = 8

@@ -8,11 +8,15 @@ import { REGISTER_1, VERDICT_REGISTER, Verdict } from './data.ts'
 import { type Expression, express } from './expression-attributes.ts'
 
 /** enum nft_payload_bases */
-const PayloadBase = { network: 1, transport: 2 } as const
+const PayloadBase = { link: 0, network: 1, transport: 2 } as const
 /** enum nft_cmp_ops */
 const Comparison = { eq: 0, neq: 1 } as const
 /** enum nft_meta_keys */
-const MetaKey = { mark: 3, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 } as const
+const MetaKey = { mark: 3, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16, iifgroup: 21 } as const
+/** NFT_LOOKUP_F_INV */
+const LOOKUP_INVERTED = 1
+/** Where the source address lies in an Ethernet header. @see linux/if_ether.h, struct ethhdr */
+const etherSourceField = { offset: 6, length: 6 } as const
 /** Where the addresses lie in the network header, and how long they are. */
 const addressFields = {
   ip: { nfproto: 2, length: 4, saddr: 12, daddr: 16 },
@@ -47,6 +51,12 @@ export function address(family: IpFamilyName, which: 'saddr' | 'daddr', register
   })
 }
 
+/** Loads the source address of an Ethernet frame: `ether saddr`. */
+export function etherSource(register = REGISTER_1): Expression {
+  const { offset, length } = etherSourceField
+  return express('payload', { dreg: register, base: PayloadBase.link, offset, len: length })
+}
+
 /** `ip daddr 10.1.0.0/16` or `!=`. @param network with host bits cleared */
 export function addressInNetwork(
   family: IpFamilyName,
@@ -76,6 +86,11 @@ export function addressInNetwork(
 /** Goes on if the set has the register's value: `@addresses`. */
 export function inSet(set: string, register = REGISTER_1): Expression {
   return express('lookup', { set, sreg: register })
+}
+
+/** Goes on if the set does not have the register's value: `!= @addresses`. */
+export function notInSet(set: string, register = REGISTER_1): Expression {
+  return express('lookup', { set, sreg: register, flags: LOOKUP_INVERTED })
 }
 
 /** What a verdict map says for the register's value; goes on if nothing. */

@@ -14,7 +14,7 @@ export {
   Priority,
 } from './chain.ts'
 export { type Connection, type ConnectionFilter, deleteConnections, listConnections, type Tuple } from './conntrack.ts'
-export { type Data, REGISTER_1, REGISTER_32_0, VERDICT_REGISTER, Verdict } from './data.ts'
+export { type Data, REGISTER_1, REGISTER_2, REGISTER_32_0, VERDICT_REGISTER, Verdict } from './data.ts'
 export { concatenatedLength, type Datatype, datatypeNumber } from './datatype.ts'
 export {
   createElements,
@@ -37,10 +37,12 @@ export {
   addressInNetwork,
   compare,
   counter,
+  etherSource,
   type IpFamilyName,
   inSet,
   masquerade,
   meta,
+  notInSet,
   ofFamily,
   verdict,
   verdictMap,

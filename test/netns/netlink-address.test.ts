@@ -74,8 +74,10 @@ t.test('what is read of every address is what ip shows', t =>
       link set d0 up
       link set d1 up
     `)
-    t.same(sorted(listAddresses(socket).map(asRead)), sorted(shown(host).map(asShown)))
-    t.ok(listAddresses(socket).length >= 9)
+    // The kernel makes link-local addresses meanwhile.
+    const given = ({ prefix }: { prefix?: string | undefined }) => !prefix?.startsWith('fe80:')
+    t.same(sorted(listAddresses(socket).map(asRead).filter(given)), sorted(shown(host).map(asShown).filter(given)))
+    t.ok(listAddresses(socket).length >= 8)
     const limited = listAddresses(socket, { family: 4 }).find(one => one.validSeconds !== undefined)
     t.ok((limited?.validSeconds ?? 0) <= 1000 && (limited?.validSeconds ?? 0) > 900)
     t.ok((limited?.preferredSeconds ?? 0) <= 500)
@@ -113,7 +115,8 @@ t.test('addresses are added as ip would add them', t =>
     t.match(find('2001:db8:1::1'), { noprefixroute: true })
     t.notMatch(JSON.stringify(host.show('-6', 'route')), '2001:db8:1::/64', 'no route for the prefix')
     t.match(JSON.stringify(host.show('-6', 'route')), '2001:db8::/64')
-    t.same(listAddresses(socket, { index }).map(asRead), shown(host, 'd0').map(asShown))
+    const given = ({ prefix }: { prefix?: string | undefined }) => !prefix?.startsWith('fe80:')
+    t.same(listAddresses(socket, { index }).map(asRead).filter(given), shown(host, 'd0').map(asShown).filter(given))
   }),
 )
 

@@ -64,10 +64,12 @@ t.test('neighbours are added, read, replaced and deleted', t =>
       addNeighbourRequest({ ...one, address: address('10.0.0.10'), state: 'stale' }),
       addNeighbourRequest({ ...one, address: address('10.0.0.11'), state: 'noarp', extLearned: true }),
     ])
-    t.same(
-      sorted(listNeighbours(socket, { index }).map(asRead)),
-      sorted(neighbours(host, 'nud', 'all', 'dev', 'd0').map(asShown)),
-    )
+    // The kernel makes entries for multicast addresses meanwhile.
+    const given = ({ address }: { address?: string | undefined }) =>
+      !address?.startsWith('ff') && !address?.startsWith('224.')
+    const read = listNeighbours(socket, { index }).map(asRead).filter(given)
+    t.equal(read.length, 4)
+    t.same(sorted(read), sorted(neighbours(host, 'nud', 'all', 'dev', 'd0').map(asShown).filter(given)))
     const error = refusal(() => addNeighbour(socket, one))
     t.match(error, { code: 'EEXIST', operation: `add neighbour 10.0.0.9 on link ${index}` }, error.message)
     replaceNeighbour(socket, { ...one, mac: mac('02:00:00:00:00:aa') })

@@ -28,6 +28,11 @@ export function linkAliasPrefix(network: string): string {
   return `cnikit ${network} `
 }
 
+/** The name of the port behind which a VLAN's gateway is: of another text than any attachment's, which has a "/". */
+export function vlanGatewayPortName(bridge: string, vlan: number): string {
+  return HOST_VETH_PREFIX + sha512(`${bridge}.${vlan}`).slice(0, HOST_VETH_DIGITS)
+}
+
 /** The name of a veth's host end: "veth" and 44 bits of the digest. */
 export function hostVethName(network: string, containerId: string, ifname: string): string {
   return HOST_VETH_PREFIX + attachmentDigest(network, containerId, ifname).slice(0, HOST_VETH_DIGITS)

@@ -13,10 +13,11 @@ import { type Addressing, deriveAddressing } from './addressing.ts'
 import { SharedBridge } from './bridge-link.ts'
 import { type BridgeConfig, parseBridgeConfig } from './config.ts'
 import { configureInterface, mustGetLink, refuseExistingInterface } from './container.ts'
-import { type AddressPlan, enableForwarding, planBridgeAddresses } from './gateway.ts'
+import { type AddressPlan, enableForwarding, planGatewayAddresses } from './gateway.ts'
 import { createVethPair, type VethPair, waitForPort } from './port.ts'
 import { setPortVlans, usesVlans } from './port-vlan.ts'
 import { type Sockets, withSockets } from './sockets.ts'
+import { hasVlanGateway, SharedVlanGateway } from './vlan-gateway.ts'
 
 export function add(request: AttachmentRequest): Result {
   const config = parseBridgeConfig(request)
@@ -48,12 +49,15 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
   const { host, container, namespace } = sockets
   const shared = new SharedBridge(host, config)
   const bridge = shared.use(transaction)
+  const sharedGateway = hasVlanGateway(config) ? new SharedVlanGateway(host, config, shared) : undefined
+  const vlanGateway = sharedGateway?.use(transaction, bridge)
+  const gateway = vlanGateway ?? bridge
 
   const { ipamType } = config
   const address = (type: string): Addressed => {
     const ipam = allocate(transaction, request, type)
     const addressing = deriveAddressing(config, ipam)
-    const plan = planBridgeAddresses(host, bridge, addressing.bridgeAddresses, config.forceAddress)
+    const plan = planGatewayAddresses(host, gateway, addressing.bridgeAddresses, config.forceAddress)
     return { ipam, addressing, plan }
   }
   // An address plugin of this executable only keeps accounts: asked first, an exhausted pool costs no link. Any other
@@ -61,8 +65,8 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
   let addressed = ipamType !== undefined && request.builtins.has(ipamType) ? address(ipamType) : undefined
 
   const pair = createVethPair(transaction, host, request, config, { bridge, namespace: namespace.fd })
-  shared.attached()
   if (usesVlans(config)) setPortVlans(transaction, host, mustGetLink(host, pair.hostName), config)
+  shared.release()
   if (config.macSpoofCheck) checkSources(transaction, request, pair)
   if (ipamType !== undefined) addressed ??= address(ipamType)
 
@@ -72,7 +76,9 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
       configureInterface(container, namespace, request.ifname, addressing, config.duplicateAddressDetection),
     )
     if (plan.missing.length + plan.conflicting.length > 0) {
-      transaction.step(`give bridge "${bridge.name}" its addresses`, () => shared.changeAddresses(bridge, plan))
+      transaction.step(`give "${gateway.name}" its addresses`, () =>
+        (sharedGateway ?? shared).changeAddresses(gateway, plan),
+      )
     }
     if (config.isGateway) enableForwarding(transaction, addressing.addresses)
     if (config.masquerade !== undefined) masquerade(transaction, request, config.masquerade, addressing.addresses)
@@ -80,7 +86,8 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
     transaction.step(`bring up "${request.ifname}"`, () => setLink(container, { name: request.ifname, up: true }))
   }
   const port = config.disableContainerInterface ? mustGetLink(host, pair.hostName) : waitForPort(host, pair.hostName)
-  return composeResult(request, config, { bridge, port, pair }, addressed)
+  sharedGateway?.waitUntilReady()
+  return composeResult(request, config, { bridge, port, pair, vlanGateway }, addressed)
 }
 
 function allocate(transaction: Transaction, request: AttachmentRequest, type: string): Result {
@@ -120,10 +127,10 @@ function masquerade(
 function composeResult(
   request: AttachmentRequest,
   config: BridgeConfig,
-  links: { bridge: Link; port: Link; pair: VethPair },
+  links: { bridge: Link; port: Link; pair: VethPair; vlanGateway: Link | undefined },
   addressed: Addressed | undefined,
 ): Result {
-  const { bridge, port, pair } = links
+  const { bridge, port, pair, vlanGateway } = links
   const describe = (name: string, mac: Uint8Array | undefined, mtu: number): Interface => ({
     name,
     ...(mac === undefined ? {} : { mac: formatMac(mac) }),
@@ -135,6 +142,7 @@ function composeResult(
       describe(bridge.name, bridge.mac, bridge.mtu),
       describe(port.name, port.mac, port.mtu),
       { ...describe(request.ifname, pair.containerMac, port.mtu), sandbox: request.netns },
+      ...(vlanGateway === undefined ? [] : [describe(vlanGateway.name, vlanGateway.mac, vlanGateway.mtu)]),
     ],
     ...(addressed === undefined
       ? {}

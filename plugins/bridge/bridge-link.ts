@@ -1,24 +1,17 @@
 /** The bridge itself: found or made, and shared with other containers whose ADD may run at the same time. */
 
 import { randomMac } from '../../lib/address/mac.ts'
-import type { Prefix } from '../../lib/address/prefix.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
-import {
-  type Address,
-  AddressFlag,
-  addAddress,
-  deleteAddress,
-  listAddresses,
-} from '../../lib/netlink/route/addr/index.ts'
+import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import { addLink, deleteLink, getLink, type Link, listLinks, setLink } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { writeSysctlIfExists } from '../../lib/netns/sysctl.ts'
 import { Errno } from '../../lib/sys/errno.ts'
-import { close, O, open } from '../../lib/sys/file.ts'
-import { lockDescriptor } from '../../lib/sys/lock.ts'
+import { close } from '../../lib/sys/file.ts'
+import { AddressChanges } from './address-changes.ts'
 import type { BridgeConfig } from './config.ts'
-import { type AddressPlan, samePrefix } from './gateway.ts'
+import { type AddressPlan, prepareGatewaySysctls, samePrefix } from './gateway.ts'
+import { shareNamespaceLock, withNamespaceLock } from './namespace-lock.ts'
 import { usesVlans } from './port-vlan.ts'
 
 /** The bridge of that name, or undefined. @throws CniError code 104 when the name is another kind of link's */
@@ -34,23 +27,22 @@ export function findBridge(socket: NetlinkSocket, name: string): Link | undefine
 
 /**
  * A bridge in use by one ADD. What ADD changes on it is undone only while no port is attached: other containers may
- * have come to rely on it. From `use` until `attached`, the namespace's lock is held shared, so that nobody undoes
+ * have come to rely on it. From `use` until `release`, the namespace's lock is held shared, so that nobody undoes
  * the bridge between its being found and the port's being attached; undoing takes the lock alone.
  */
 export class SharedBridge {
   readonly #socket: NetlinkSocket
   readonly #config: BridgeConfig
-  /** The lock is on the namespace's own inode: no file to keep, and one lock for each host that shares a /run. */
   #lock: number | undefined
   #created = false
   /** As it was before this ADD. */
   #found: Link | undefined
-  readonly #added: Prefix[] = []
-  readonly #removed: Address[] = []
+  readonly #addresses: AddressChanges
 
   constructor(socket: NetlinkSocket, config: BridgeConfig) {
     this.#socket = socket
     this.#config = config
+    this.#addresses = new AddressChanges(socket, config)
   }
 
   /** Finds or makes the bridge, up and with the properties that the configuration asks for. */
@@ -58,7 +50,7 @@ export class SharedBridge {
     return transaction.step(
       `use bridge "${this.#config.bridge}"`,
       () => {
-        this.#lock = lockNamespace({ shared: true })
+        this.#lock = shareNamespaceLock()
         try {
           this.#found = findBridge(this.#socket, this.#config.bridge)
           return this.#withProperties(this.#found ?? this.#create())
@@ -71,32 +63,15 @@ export class SharedBridge {
     )
   }
 
-  /** Says that the port is attached, and keeps the bridge by itself. */
-  attached(): void {
+  /** To be called when the port is attached and in its VLANs: it keeps the bridge by itself. */
+  release(): void {
     if (this.#lock !== undefined) close(this.#lock)
     this.#lock = undefined
   }
 
   /** Adds the missing addresses and removes those in the way. */
   changeAddresses(bridge: Link, plan: AddressPlan): void {
-    for (const address of plan.conflicting) {
-      // The kernel takes the other addresses of a subnet away together with the first.
-      deleteAddress(this.#socket, address, { missing: 'ignore' })
-      this.#removed.push(address)
-    }
-    for (const prefix of plan.missing) {
-      try {
-        addAddress(this.#socket, this.#addressOptions(bridge, prefix))
-        this.#added.push(prefix)
-      } catch (error) {
-        // Another container's ADD was faster.
-        if ((error as { errno?: number }).errno !== Errno.EEXIST) throw error
-      }
-    }
-  }
-
-  #addressOptions(bridge: Link, prefix: Prefix) {
-    return { index: bridge.index, prefix, noDad: !this.#config.duplicateAddressDetection }
+    this.#addresses.make(bridge, plan)
   }
 
   #create(): Link {
@@ -108,9 +83,7 @@ export class SharedBridge {
     } catch (error) {
       if ((error as { errno?: number }).errno !== Errno.EEXIST) throw error
     }
-    // The host must not take routes from its containers, nor wait before its own addresses answer.
-    writeSysctlIfExists(`net/ipv6/conf/${name}/accept_ra`, '0')
-    if (!duplicateAddressDetection) writeSysctlIfExists(`net/ipv6/conf/${name}/accept_dad`, '0')
+    prepareGatewaySysctls(name, duplicateAddressDetection)
     const bridge = findBridge(this.#socket, name)
     if (bridge === undefined) throw new CniError(ErrorCode.tryAgainLater, `bridge "${name}" vanished while it was made`)
     return bridge
@@ -152,38 +125,27 @@ export class SharedBridge {
     setLink(this.#socket, { index, up: false })
     const left = listAddresses(this.#socket, { index, family: 6 })
     for (const address of addresses) {
-      if (!left.some(({ prefix }) => samePrefix(prefix, address.prefix))) this.#bringBack(address)
+      if (!left.some(({ prefix }) => samePrefix(prefix, address.prefix))) this.#addresses.bringBack(address)
     }
   }
 
-  #bringBack(address: Address): void {
-    addAddress(this.#socket, {
-      ...address,
-      broadcast: address.broadcast ?? false,
-      noDad: !this.#config.duplicateAddressDetection,
-      noPrefixRoute: (address.flags & AddressFlag.noPrefixRoute) !== 0,
-    })
-  }
-
   #undo(): void {
-    this.attached()
-    const lock = lockNamespace({ timeoutMs: 5_000 })
-    try {
+    this.release()
+    withNamespaceLock(() => {
       const bridge = findBridge(this.#socket, this.#config.bridge)
       if (bridge === undefined || listLinks(this.#socket, { master: bridge.index }).length > 0) return
       if (this.#created) {
         deleteLink(this.#socket, { index: bridge.index })
         return
       }
-      for (const prefix of this.#added)
-        deleteAddress(this.#socket, { index: bridge.index, prefix }, { missing: 'ignore' })
-      for (const address of this.#removed) this.#bringBack(address)
-      const { up, promiscuous } = this.#found ?? bridge
+      this.#addresses.undo(bridge)
+      const { up, promiscuous, bridge: settings } = this.#found ?? bridge
       if (promiscuous !== bridge.promiscuous) setLink(this.#socket, { index: bridge.index, promiscuous })
+      if (bridge.bridge?.vlanFiltering && !settings?.vlanFiltering) {
+        setLink(this.#socket, { index: bridge.index, bridge: { vlanFiltering: false } })
+      }
       if (!up) this.#takeDown(bridge)
-    } finally {
-      close(lock)
-    }
+    })
   }
 }
 
@@ -193,17 +155,4 @@ export class SharedBridge {
  */
 function hasNoMacOfItsOwn(bridge: Link): boolean {
   return bridge.bridge?.bridgeId?.subarray(2).every(byte => byte === 0) ?? false
-}
-
-const OWN_NAMESPACE = '/proc/self/ns/net'
-
-function lockNamespace(options: { shared?: boolean; timeoutMs?: number }): number {
-  const fd = open(OWN_NAMESPACE, O.RDONLY)
-  try {
-    lockDescriptor(fd, OWN_NAMESPACE, options)
-    return fd
-  } catch (error) {
-    close(fd)
-    throw error
-  }
 }

@@ -19,6 +19,7 @@ import { type BridgeConfig, parseBridgeConfig } from './config.ts'
 import { forwardingSysctls, samePrefix } from './gateway.ts'
 import { missingVlans, usesVlans } from './port-vlan.ts'
 import { withSockets } from './sockets.ts'
+import { findVlanGateway, hasVlanGateway, isInVlan, type VlanGatewayConfig } from './vlan-gateway.ts'
 
 export function check(request: AttachmentRequest): void {
   const config = parseBridgeConfig(request)
@@ -45,7 +46,10 @@ export function check(request: AttachmentRequest): void {
     if (config.macSpoofCheck) checkSources(request, port, link)
     checkAddresses(container, link, prefixes)
     if (config.ipamType !== undefined) checkRoutes(container, request.ifname, prevResult.routes ?? [])
-    if (config.isGateway) checkGateway(host, bridge, ownAddresses(request, prevResult))
+    if (config.isGateway) {
+      const gateway = hasVlanGateway(config) ? checkVlanGateway(host, config, bridge) : bridge
+      checkGateway(host, gateway, ownAddresses(request, prevResult))
+    }
   })
   if (config.masquerade !== undefined)
     checkMasquerade(config.masquerade, request, prefixes, { environment: request.environment })
@@ -164,14 +168,27 @@ function checkRoutes(container: NetlinkSocket, ifname: string, routes: readonly 
   }
 }
 
-function checkGateway(host: NetlinkSocket, bridge: Link, own: readonly OwnAddress[]): void {
-  const present = listAddresses(host, { index: bridge.index })
-  for (const { prefix, gateway } of own) {
-    const address = gateway === undefined ? undefined : parseAddress(gateway)
+function checkVlanGateway(host: NetlinkSocket, config: VlanGatewayConfig, bridge: Link): Link {
+  const name = config.vlanGateway
+  const gateway = findVlanGateway(host, config, bridge)
+  if (gateway === undefined) fail(`gateway "${name}" of VLAN ${config.vlan} is gone`)
+  for (const link of [gateway.link, gateway.port]) {
+    if (link?.up === false) fail(`"${link.name}" is down`, `"ip link set ${link.name} up" brings it back`)
+  }
+  if (gateway.port !== undefined && !isInVlan(host, config, gateway.port)) {
+    fail(`VLAN ${config.vlan} is gone from port "${gateway.port.name}" of gateway "${name}"`)
+  }
+  return gateway.link
+}
+
+function checkGateway(host: NetlinkSocket, gateway: Link, own: readonly OwnAddress[]): void {
+  const present = listAddresses(host, { index: gateway.index })
+  for (const { prefix, gateway: text } of own) {
+    const address = text === undefined ? undefined : parseAddress(text)
     if (address !== undefined && !present.some(one => samePrefix(one.prefix, { address, length: prefix.length }))) {
       fail(
-        `bridge "${bridge.name}" has lost the gateway address ${gateway}/${prefix.length}`,
-        `"ip address add ${gateway}/${prefix.length} dev ${bridge.name}" brings it back`,
+        `"${gateway.name}" has lost the gateway address ${text}/${prefix.length}`,
+        `"ip address add ${text}/${prefix.length} dev ${gateway.name}" brings it back`,
       )
     }
   }

@@ -50,6 +50,8 @@ export interface BridgeConfig {
   readonly promiscMode: boolean
   /** 0 means none. */
   readonly vlan: number
+  /** The link that has the gateway's addresses in place of the bridge: that of the VLAN. */
+  readonly vlanGateway: string | undefined
   readonly vlanTrunk: readonly VlanRange[]
   readonly preserveDefaultVlan: boolean
   readonly macSpoofCheck: boolean
@@ -71,16 +73,20 @@ function refuse(message: string, remedy: string): never {
 /** @throws CniError code 7, or 4 for a MAC address in CNI_ARGS */
 export function parseBridgeConfig(request: NetworkRequest & Partial<Pick<AttachmentRequest, 'args'>>): BridgeConfig {
   const document = parseConfig<BridgeDocument>(request.config, schema, validate)
+  const isGateway = (document.isGateway || document.isDefaultGateway) ?? false
+  const bridge = document.bridge || 'cni0'
+  const vlan = document.vlan ?? 0
   const config: BridgeConfig = {
-    bridge: document.bridge || 'cni0',
-    isGateway: (document.isGateway || document.isDefaultGateway) ?? false,
+    bridge,
+    isGateway,
     isDefaultGateway: document.isDefaultGateway ?? false,
     forceAddress: document.forceAddress ?? false,
     masquerade: document.ipMasq ? (document.ipMasqBackend ?? 'nftables') : undefined,
     mtu: document.mtu ?? 0,
     hairpinMode: document.hairpinMode ?? false,
     promiscMode: document.promiscMode ?? false,
-    vlan: document.vlan ?? 0,
+    vlan,
+    vlanGateway: isGateway && vlan > 0 && document.ipam?.type ? `${bridge}.${vlan}` : undefined,
     vlanTrunk: (document.vlanTrunk ?? []).map((range, index) => vlanRange(range, index)),
     preserveDefaultVlan: document.preserveDefaultVlan ?? false,
     macSpoofCheck: document.macspoofchk ?? false,
@@ -101,10 +107,24 @@ export function parseBridgeConfig(request: NetworkRequest & Partial<Pick<Attachm
       'an interface that is down has no use for addresses: remove one of the two keys',
     )
   }
-  if (new TextEncoder().encode(config.bridge).length > 15) {
-    refuse(`bridge name "${config.bridge}" is longer than 15 bytes`, 'choose a shorter name')
+  refuseLongName('bridge name', config.bridge, 'choose a shorter name')
+  if (config.vlanGateway !== undefined) {
+    refuseLongName(
+      'gateway name',
+      config.vlanGateway,
+      'it is made of "bridge" and "vlan": choose a shorter name for the bridge',
+    )
   }
   return config
+}
+
+/** IFNAMSIZ - 1, linux/if.h */
+const LINK_NAME_BYTES = 15
+
+function refuseLongName(what: string, name: string, remedy: string): void {
+  if (new TextEncoder().encode(name).length > LINK_NAME_BYTES) {
+    refuse(`${what} "${name}" is longer than ${LINK_NAME_BYTES} bytes`, remedy)
+  }
 }
 
 function vlanRange(range: { id?: number; minID?: number; maxID?: number }, index: number): VlanRange {

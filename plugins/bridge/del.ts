@@ -17,6 +17,7 @@ import { writeAll } from '../../lib/sys/file.ts'
 import { runAll } from './best-effort.ts'
 import { parseBridgeConfig } from './config.ts'
 import { withHostSocket } from './sockets.ts'
+import { hasVlanGateway, removeUnusedGateway } from './vlan-gateway.ts'
 
 export function del(request: AttachmentRequest): void {
   const config = parseBridgeConfig(request)
@@ -37,6 +38,9 @@ export function del(request: AttachmentRequest): void {
       withHostSocket(host => deletePair(host, request))
       // Only now: an address may be given out again when the link that had it is gone, and not before.
       if (config.ipamType !== undefined) release(request, config.ipamType)
+    },
+    () => {
+      if (hasVlanGateway(config)) withHostSocket(host => removeUnusedGateway(host, config))
     },
     () => {
       for (const socket of pending) socket.close()

@@ -1,4 +1,4 @@
-/** The bridge as a router: its addresses, and forwarding. */
+/** The bridge, or a link on it, as a router: its addresses, and forwarding. */
 
 import { equalAddresses, familyOf } from '../../lib/address/address.ts'
 import { formatPrefix, type Prefix, prefixesOverlap } from '../../lib/address/prefix.ts'
@@ -6,26 +6,26 @@ import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
 import { type Address, listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { readSysctl, writeSysctl } from '../../lib/netns/sysctl.ts'
+import { readSysctl, writeSysctl, writeSysctlIfExists } from '../../lib/netns/sysctl.ts'
 
-/** What a bridge lacks, and what is in the way. */
+/** What a gateway lacks, and what is in the way. */
 export interface AddressPlan {
   readonly missing: readonly Prefix[]
   readonly conflicting: readonly Address[]
 }
 
 /**
- * Compares a bridge's addresses with the wanted. In IPv4 any other address is in the way; in IPv6, where links have
+ * Compares a gateway's addresses with the wanted. In IPv4 any other address is in the way; in IPv6, where links have
  * several, one whose prefix overlaps.
  * @throws CniError code 104 when something is in the way and `force` is false
  */
-export function planBridgeAddresses(
+export function planGatewayAddresses(
   socket: NetlinkSocket,
-  bridge: { index: number; name: string },
+  gateway: { index: number; name: string },
   wanted: readonly Prefix[],
   force: boolean,
 ): AddressPlan {
-  const present = listAddresses(socket, { index: bridge.index })
+  const present = listAddresses(socket, { index: gateway.index })
   const conflicting = present.filter(
     ({ prefix }) => !wanted.some(one => samePrefix(one, prefix)) && wanted.some(one => inTheWay(prefix, one)),
   )
@@ -33,8 +33,8 @@ export function planBridgeAddresses(
     const [first = ''] = conflicting.map(({ prefix }) => formatPrefix(prefix))
     throw new CniError(
       ErrorCode.conflict,
-      `"${bridge.name}" already has an IP address different from ${wanted.map(formatPrefix).join(', ')}: ${first}`,
-      `remove it with "ip address delete ${first} dev ${bridge.name}", use another bridge, or set "forceAddress": true`,
+      `"${gateway.name}" already has an IP address different from ${wanted.map(formatPrefix).join(', ')}: ${first}`,
+      `remove it with "ip address delete ${first} dev ${gateway.name}", use another bridge, or set "forceAddress": true`,
     )
   }
   return { missing: wanted.filter(one => !present.some(({ prefix }) => samePrefix(one, prefix))), conflicting }
@@ -47,6 +47,12 @@ export function samePrefix(a: Prefix, b: Prefix): boolean {
 function inTheWay(present: Prefix, wanted: Prefix): boolean {
   if (familyOf(present.address) !== familyOf(wanted.address)) return false
   return familyOf(wanted.address) === 4 || prefixesOverlap(present, wanted)
+}
+
+/** The host must not take routes from its containers, nor wait before its own addresses answer. */
+export function prepareGatewaySysctls(link: string, duplicateAddressDetection: boolean): void {
+  writeSysctlIfExists(`net/ipv6/conf/${link}/accept_ra`, '0')
+  if (!duplicateAddressDetection) writeSysctlIfExists(`net/ipv6/conf/${link}/accept_dad`, '0')
 }
 
 const forwarding = { 4: 'net/ipv4/ip_forward', 6: 'net/ipv6/conf/all/forwarding' } as const

@@ -10,6 +10,7 @@ import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { runAll } from './best-effort.ts'
 import { parseBridgeConfig } from './config.ts'
 import { withHostSocket } from './sockets.ts'
+import { hasVlanGateway, removeUnusedGateway } from './vlan-gateway.ts'
 
 export function gc(request: GcRequest): void {
   const config = parseBridgeConfig(request)
@@ -19,6 +20,10 @@ export function gc(request: GcRequest): void {
       if (validAttachments === undefined) return
       const names = new Set(validAttachments.map(one => hostVethName(network, one.containerId, one.ifname)))
       withHostSocket(host => deleteLostPairs(host, network, names))
+    },
+    () => {
+      if (validAttachments === undefined || !hasVlanGateway(config)) return
+      withHostSocket(host => removeUnusedGateway(host, config))
     },
     () => {
       if (validAttachments !== undefined) gcMasquerade(network, validAttachments, { environment: request.environment })

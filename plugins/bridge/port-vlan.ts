@@ -26,19 +26,35 @@ export function wantedVlans(config: BridgeConfig): BridgeVlan[] {
 
 /** Gives the port its VLANs. They go with the port, so nothing is to be undone. */
 export function setPortVlans(transaction: Transaction, host: NetlinkSocket, port: Link, config: BridgeConfig): void {
-  transaction.step(`set VLANs of port "${port.name}"`, () => {
-    const defaults = config.preserveDefaultVlan ? [] : (listBridgePorts(host, { index: port.index })[0]?.vlans ?? [])
-    host.executeAll([
-      ...(defaults.length > 0 ? [deleteBridgeVlansRequest({ index: port.index, vlans: defaults })] : []),
-      addBridgeVlansRequest({ index: port.index, vlans: wantedVlans(config) }),
-    ])
-  })
+  transaction.step(`set VLANs of port "${port.name}"`, () =>
+    replaceVlans(host, port, wantedVlans(config), config.preserveDefaultVlan),
+  )
+}
+
+/** Puts the port into these VLANs, and out of those that the bridge has given it, unless they are to be kept. */
+export function replaceVlans(
+  host: NetlinkSocket,
+  { index }: { readonly index: number },
+  vlans: readonly BridgeVlan[],
+  keepOthers: boolean,
+): void {
+  const others = keepOthers ? [] : (listBridgePorts(host, { index })[0]?.vlans ?? [])
+  host.executeAll([
+    ...(others.length > 0 ? [deleteBridgeVlansRequest({ index, vlans: others })] : []),
+    addBridgeVlansRequest({ index, vlans }),
+  ])
+}
+
+/** Whether a port with these VLANs is in the wanted, and with `pvid` in no other by default. */
+export function hasVlan(present: readonly BridgeVlan[], want: BridgeVlan): boolean {
+  return present.some(
+    have =>
+      have.id <= want.id && (have.lastId ?? have.id) >= (want.lastId ?? want.id) && (!want.pvid || have.pvid === true),
+  )
 }
 
 /** The wanted VLANs that the port does not have, as the configuration says them. */
 export function missingVlans(host: NetlinkSocket, port: Link, config: BridgeConfig): BridgeVlan[] {
   const present = listBridgePorts(host, { index: port.index })[0]?.vlans ?? []
-  const covers = (have: BridgeVlan, want: BridgeVlan) =>
-    have.id <= want.id && (have.lastId ?? have.id) >= (want.lastId ?? want.id) && (!want.pvid || have.pvid === true)
-  return wantedVlans(config).filter(want => !present.some(have => covers(have, want)))
+  return wantedVlans(config).filter(want => !hasVlan(present, want))
 }

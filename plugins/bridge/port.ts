@@ -68,7 +68,7 @@ export function createVethPair(
 }
 
 /** A bridge without an address of its own takes its lowest port's: this one is above those of other ports. */
-function highMac(): MacAddress {
+export function highMac(): MacAddress {
   const mac = randomMac()
   mac[0] = 0xfe
   return mac

@@ -9,11 +9,15 @@ import { spoofCheckStatus } from '../../lib/firewall/spoof-check.ts'
 import { findBridge } from './bridge-link.ts'
 import { parseBridgeConfig } from './config.ts'
 import { withHostSocket } from './sockets.ts'
+import { findVlanGateway, hasVlanGateway } from './vlan-gateway.ts'
 
 export function status(request: NetworkRequest): void {
   const config = parseBridgeConfig(request)
   try {
-    withHostSocket(host => findBridge(host, config.bridge))
+    withHostSocket(host => {
+      const bridge = findBridge(host, config.bridge)
+      if (bridge !== undefined && hasVlanGateway(config)) findVlanGateway(host, config, bridge)
+    })
     if (config.masquerade !== undefined) masqueradeStatus(config.masquerade, { environment: request.environment })
     if (config.macSpoofCheck) spoofCheckStatus()
     if (config.ipamType !== undefined) delegateStatus(request, config.ipamType)

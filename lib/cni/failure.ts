@@ -35,6 +35,10 @@ export function toCniError(error: unknown): CniError {
       },
     )
   }
+  if (error.name === 'NotANamespaceError') {
+    const remedy = 'CNI_NETNS must be the path of a network namespace: /run/netns/<name>, or /proc/<pid>/ns/net'
+    return new CniError(ErrorCode.invalidNetns, error.message, remedy, { cause: error })
+  }
   const errno = 'errno' in error && typeof error.errno === 'number' ? Math.abs(error.errno) : undefined
   if (errno === undefined) return new CniError(ErrorCode.internal, error.message, error.stack, { cause: error })
   const refused = error.name === 'SysError' ? ErrorCode.ioFailure : ErrorCode.kernel

@@ -12,12 +12,13 @@ import type { Command } from './types.ts'
  * namespace; DEL must succeed although it is gone. None may work on the plugin's own, which is the host's, unless
  * CNI_NETNS_OVERRIDE says so (Go's skel knows the variable).
  *
+ * @returns whether there is a network namespace at the path
  * @throws CniError code 8
  */
-export function checkNetns(path: string, command: Command, environment: Environment, usesNetns: boolean): void {
+export function checkNetns(path: string, command: Command, environment: Environment, usesNetns: boolean): boolean {
   const found = inspect(path)
   if (typeof found === 'string') {
-    if (command === 'DEL' || !usesNetns) return
+    if (command === 'DEL' || !usesNetns) return false
     throw new CniError(
       ErrorCode.invalidNetns,
       `failed to open netns ${JSON.stringify(path)}: ${found}`,
@@ -25,7 +26,7 @@ export function checkNetns(path: string, command: Command, environment: Environm
     )
   }
   const override = environment.CNI_NETNS_OVERRIDE?.toUpperCase()
-  if (override === '1' || override === 'TRUE') return
+  if (override === '1' || override === 'TRUE') return true
   if (found.identity === statusOf('/proc/self/ns/net')?.identity) {
     throw new CniError(
       ErrorCode.invalidNetns,
@@ -33,6 +34,7 @@ export function checkNetns(path: string, command: Command, environment: Environm
       `CNI_NETNS is ${JSON.stringify(path)}: give the container's namespace, or set CNI_NETNS_OVERRIDE=1`,
     )
   }
+  return true
 }
 
 /** The namespace's identity, or in words why the path is no network namespace. */

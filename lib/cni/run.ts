@@ -70,13 +70,15 @@ function serve(plugin: Plugin, streams: StandardStreams, builtins: readonly Plug
       return
   }
   const attachment = attachmentRequest(request, base, plugin, message => streams.writeStderr(`${message}\n`))
-  if (attachment.netns !== '') checkNetns(attachment.netns, command, environment, plugin.usesNetns ?? true)
+  const { netns } = attachment
+  const isThere = netns !== '' && checkNetns(netns, command, environment, plugin.usesNetns ?? true)
   switch (command) {
     case 'ADD':
       add(plugin, attachment, answer)
       break
     case 'DEL':
-      plugin.del(attachment)
+      // One that is gone is as one that is not named, whatever stands in its place.
+      plugin.del(isThere ? attachment : { ...attachment, netns: '' })
       break
     case 'CHECK':
       plugin.check(attachment)

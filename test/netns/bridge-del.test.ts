@@ -186,6 +186,23 @@ t.test('DEL of what never was succeeds and changes nothing, on a host that has n
   }),
 )
 
+t.test('DEL of what never was succeeds whatever CNI_NETNS is', t =>
+  withHost(t, host => {
+    const attachment = dualStack(host).attachment()
+    for (const netns of [
+      '',
+      '/run/netns/cnikit-never',
+      '/etc/passwd',
+      '/etc/passwd/netns',
+      '/',
+      '../..',
+      '/proc/self/ns/mnt',
+      'x'.repeat(5000),
+    ])
+      t.equal(attachment.del({ netns }).stdout, '', netns.slice(0, 30))
+  }),
+)
+
 t.test('DEL does not touch an interface of that name that is none of ours', t =>
   withHost(t, host => {
     const container = host.createContainer()

@@ -58,14 +58,17 @@ t.test('ADD and CHECK refuse what is no network namespace, with code 8, before t
   }
 })
 
-t.test('DEL succeeds whatever has become of the namespace, and for the plugin one that is gone has no path', async t => {
-  for (const path of ['', ...unusable.map(([path]) => path)]) {
-    const { status, calls } = await run('DEL', path)
-    t.equal(status, 0, path)
-    t.equal(calls[0]?.request.netns, '')
-  }
-  t.equal((await run('DEL', good)).calls[0]?.request.netns, good)
-})
+t.test(
+  'DEL succeeds whatever has become of the namespace, and for the plugin one that is gone has no path',
+  async t => {
+    for (const path of ['', ...unusable.map(([path]) => path)]) {
+      const { status, calls } = await run('DEL', path)
+      t.equal(status, 0, path)
+      t.equal(calls[0]?.request.netns, '')
+    }
+    t.equal((await run('DEL', good)).calls[0]?.request.netns, good)
+  },
+)
 
 t.test('an IPAM plugin, which enters no namespace, takes any path', async t => {
   for (const command of ['ADD', 'CHECK', 'DEL']) {

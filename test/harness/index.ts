@@ -3,6 +3,7 @@
 export { Child } from './children.ts'
 export { execute, type Outcome, output, programPath } from './execute.ts'
 export { createHost, endHost, Host, withHost } from './host.ts'
+export { readOnlyRoot } from './mounts.ts'
 export { deleteNamespaces, NetworkNamespace } from './namespace.ts'
 export { Attachment, type AttachmentOptions, families, gateways, hostLocal, Network, subnets } from './network.ts'
 export { createOutside, outsideAddresses } from './outside.ts'

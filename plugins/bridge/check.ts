@@ -35,7 +35,8 @@ export function check(request: AttachmentRequest): void {
   const prefixes = ownAddresses(request, prevResult).map(({ prefix }) => prefix)
   withSockets(request.netns, ({ host, container }) => {
     const bridge = checkBridge(host, config)
-    const port = checkPort(host, request, config, bridge)
+    const port = findPort(host, request, prevResult)
+    checkPort(host, port, config, bridge)
     const link = checkInterface(container, request, config, prevResult)
     if (link.parent !== port.index) {
       fail(
@@ -82,10 +83,19 @@ function checkBridge(host: NetlinkSocket, config: BridgeConfig): Link {
   return bridge
 }
 
-function checkPort(host: NetlinkSocket, request: AttachmentRequest, config: BridgeConfig, bridge: Link): Link {
+/** By its derived name; that of an attachment which the Go plugin made stands in its result alone. */
+function findPort(host: NetlinkSocket, request: AttachmentRequest, result: Result): Link {
   const name = hostVethName(request.network, request.containerId, request.ifname)
-  const port = getLink(host, { name })
-  if (port === undefined) fail(`host interface "${name}" is gone`)
+  const ofHost = (result.interfaces ?? []).filter(one => !one.sandbox && one.name.startsWith('veth'))
+  for (const candidate of [name, ...ofHost.map(one => one.name)]) {
+    const port = getLink(host, { name: candidate })
+    if (port !== undefined) return port
+  }
+  return fail(`host interface "${name}" is gone`)
+}
+
+function checkPort(host: NetlinkSocket, port: Link, config: BridgeConfig, bridge: Link): void {
+  const { name } = port
   if (port.kind !== 'veth') fail(`host interface "${name}" is of kind "${port.kind}", not "veth"`)
   if (port.master !== bridge.index) {
     fail(
@@ -100,7 +110,6 @@ function checkPort(host: NetlinkSocket, request: AttachmentRequest, config: Brid
     fail(`isolation of "${name}" is not ${config.portIsolation}`)
   const [missing] = usesVlans(config) ? missingVlans(host, port, config) : []
   if (missing !== undefined) fail(`VLAN ${missing.id} is gone from port "${name}"`)
-  return port
 }
 
 function checkSources(request: AttachmentRequest, port: Link, { mac }: Link): void {

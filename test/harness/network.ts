@@ -84,6 +84,11 @@ export class Network {
     return Promise.all(containers.map(container => this.attachment({ container }).addBeside()))
   }
 
+  /** An attachment of another network object to the same network: same container, same ids, same result. */
+  adopt(other: Attachment): Attachment {
+    return new Attachment(this, other.options, other)
+  }
+
   /** GC, which must succeed; without attachments the key stays absent. */
   gc(valid: readonly Attachment[] | undefined): void {
     const attachments = valid?.map(({ containerId, ifname }) => ({ containerID: containerId, ifname }))
@@ -128,15 +133,17 @@ export class Attachment {
   readonly container: NetworkNamespace
   readonly containerId: string
   readonly ifname: string
-  readonly #options: AttachmentOptions
+  readonly options: AttachmentOptions
   #added: Answer | undefined
 
-  constructor(network: Network, options: AttachmentOptions) {
+  /** @param same the attachment that this one is, made through another network object */
+  constructor(network: Network, options: AttachmentOptions, same?: Attachment) {
     this.network = network
-    this.#options = options
-    this.container = options.container ?? network.host.createContainer()
-    this.containerId = options.containerId ?? `container-${++attachments}`
+    this.options = options
+    this.container = same?.container ?? options.container ?? network.host.createContainer()
+    this.containerId = same?.containerId ?? options.containerId ?? `container-${++attachments}`
     this.ifname = options.ifname ?? 'eth0'
+    if (same !== undefined) this.#added = same.#added
   }
 
   /** ADD, which must succeed. */
@@ -179,7 +186,7 @@ export class Attachment {
 
   /** What the plugin is run with, for tests that run it in their own way. */
   request(command: string, keys: object = {}): Omit<PluginOptions, 'host'> {
-    const { args, environment, cwd, config } = this.#options
+    const { args, environment, cwd, config } = this.options
     return {
       command,
       containerId: this.containerId,

@@ -24,6 +24,16 @@ const port = vlanGatewayPortName('br0', 100)
 const vlanNetwork = (host: Host, keys: object = {}) =>
   new Network(host, { vlan: 100, ipam: hostLocal(host, subnets.ipv4, subnets.ipv6), ...keys })
 
+/** A bridge that has been up, and has had a port: the kernel then gives it a queue and other limits, for good. */
+function addBridge(host: Host): void {
+  host.ip(`link add br0 address 52:54:00:00:00:03 type bridge
+link set br0 up
+link add probe type veth peer name other
+link set probe master br0
+link del probe
+link set br0 down`)
+}
+
 /** Whether the kernel is built with CONFIG_BRIDGE_VLAN_FILTERING. */
 function filtersVlans(host: Host): boolean {
   host.ip('link add probe type bridge')
@@ -102,7 +112,8 @@ t.test('without an attachment, STATUS and GC are silent and change nothing', t =
 
 t.test('another link of the gateway’s name is in the way: STATUS says 50, ADD an error, and it stays', t =>
   withHost(t, host => {
-    host.ip('link add br0 type bridge\nlink add br0.100 type veth peer name other')
+    addBridge(host)
+    host.ip('link add br0.100 type veth peer name other')
     const network = vlanNetwork(host)
     const { error } = network.status()
     t.equal(error?.code, 50)
@@ -211,7 +222,7 @@ gatewayTest(
   (t, host) => {
     const network = vlanNetwork(host)
     host.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
-    for (const prepare of [() => {}, () => host.ip('link add br0 type bridge'), () => network.attach()]) {
+    for (const prepare of [() => {}, () => addBridge(host), () => network.attach()]) {
       host.execute(['ip', 'link', 'del', 'br0'])
       prepare()
       const before = snapshot(host)

@@ -1,8 +1,8 @@
 /** CNI_NETNS, refused before anything is changed; the Go plugins find out when the link is built already. */
 
 // Not through the folder's index, which would load netlink for plugins that do without.
-import { inspectNamespace } from '../netns/inspect.ts'
-import { close, FileType, O, open, statusOf, statusOfDescriptor } from '../sys/file.ts'
+import { openIfNamespace } from '../netns/inspect.ts'
+import { statusOf, statusOfDescriptor, withDescriptor } from '../sys/file.ts'
 import type { Environment } from './environment.ts'
 import { CniError, ErrorCode } from './errors.ts'
 import type { Command } from './types.ts'
@@ -40,22 +40,13 @@ export function checkNetns(path: string, command: Command, environment: Environm
 /** The namespace's identity, or in words why the path is no network namespace. */
 function inspect(path: string): { identity: string } | string {
   if (path.includes('\0')) return 'the path holds a NUL character'
-  let fd: number
   try {
-    const status = statusOf(path)
-    if (status === undefined) return 'no such file or directory'
-    // Opening anything else could block (a FIFO) or have an effect (a device).
-    if ((status.mode & FileType.MASK) !== FileType.REGULAR) return 'not a network namespace'
-    fd = open(path, O.RDONLY)
+    const opened = openIfNamespace(path)
+    if (opened === 'nothing') return 'no such file or directory'
+    if (opened === 'another kind') return 'a namespace, but not a network namespace'
+    if (typeof opened === 'string') return 'not a network namespace'
+    return withDescriptor(opened, fd => ({ identity: statusOfDescriptor(fd).identity }))
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
-  }
-  try {
-    const kind = inspectNamespace(fd)
-    if (kind === 'none') return 'not a network namespace'
-    if (kind === 'other') return 'a namespace, but not a network namespace'
-    return { identity: statusOfDescriptor(fd).identity }
-  } finally {
-    close(fd)
   }
 }

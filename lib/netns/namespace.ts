@@ -1,9 +1,9 @@
 /** Network namespaces by path: opened, checked, entered and left. @see namespaces(7), setns(2) */
 
 import { NetlinkSocket } from '../netlink/socket.ts'
-import { close, FileType, O, open, statusOf, statusOfDescriptor } from '../sys/file.ts'
+import { close, statusOf, statusOfDescriptor } from '../sys/file.ts'
 import { currentNamespacePath, enter, runAway } from './enter.ts'
-import { inspectNamespace } from './inspect.ts'
+import { type OtherThanNamespace, openIfNamespace } from './inspect.ts'
 
 /** A path that does not lead to a network namespace. */
 export class NotANamespaceError extends Error {
@@ -61,13 +61,17 @@ export class NetworkNamespace {
  * @throws SysError when the path cannot be looked at
  */
 export function openNamespace(path: string): NetworkNamespace {
-  const opened = tryOpen(path)
-  if (opened instanceof NetworkNamespace) return opened
-  throw new NotANamespaceError(path, opened)
+  const opened = openIfNamespace(path)
+  if (typeof opened === 'number') return new NetworkNamespace(path, opened)
+  throw new NotANamespaceError(path, words[opened])
 }
 
-const NOTHING = 'no such file or directory'
-const LEFTOVER = 'a file on which no namespace is mounted'
+const words: Readonly<Record<OtherThanNamespace, string>> = {
+  nothing: 'no such file or directory',
+  'no file': 'not a file',
+  'no namespace': 'a file on which no namespace is mounted',
+  'another kind': 'another kind of namespace',
+}
 
 /**
  * As `openNamespace`; undefined for "" and for a namespace that is gone: nothing is at the path, or only the file on
@@ -76,28 +80,10 @@ const LEFTOVER = 'a file on which no namespace is mounted'
  */
 export function openNamespaceIfExists(path: string): NetworkNamespace | undefined {
   if (path === '') return undefined
-  const opened = tryOpen(path)
-  if (opened instanceof NetworkNamespace) return opened
-  if (opened === NOTHING || opened === LEFTOVER) return undefined
-  throw new NotANamespaceError(path, opened)
-}
-
-/** The namespace, or in words why there is none. */
-function tryOpen(path: string): NetworkNamespace | string {
-  const status = statusOf(path)
-  if (status === undefined) return NOTHING
-  // Opening anything else could block (a FIFO) or have an effect (a device).
-  if ((status.mode & FileType.MASK) !== FileType.REGULAR) return 'not a file'
-  const fd = open(path, O.RDONLY)
-  try {
-    const kind = inspectNamespace(fd)
-    if (kind === 'network') return new NetworkNamespace(path, fd)
-    close(fd)
-    return kind === 'none' ? LEFTOVER : 'another kind of namespace'
-  } catch (error) {
-    close(fd)
-    throw error
-  }
+  const opened = openIfNamespace(path)
+  if (typeof opened === 'number') return new NetworkNamespace(path, opened)
+  if (opened === 'nothing' || opened === 'no namespace') return undefined
+  throw new NotANamespaceError(path, words[opened])
 }
 
 /** The identity of the namespace that the calling thread is in. */

@@ -22,6 +22,11 @@ export function parsePrefix(text: string): Prefix | undefined {
   return length < 0 || length > address.length * 8 ? undefined : { address, length }
 }
 
+/** For lists of what parsePrefix returns. */
+export function isPrefix(value: Prefix | undefined): value is Prefix {
+  return value !== undefined
+}
+
 export function formatPrefix(prefix: Prefix): string {
   return `${formatAddress(prefix.address)}/${prefix.length}`
 }
@@ -59,6 +64,11 @@ export function prefixContains(prefix: Prefix, address: IpAddress): boolean {
     address.length === prefix.address.length &&
     equalAddresses(networkAddress({ address, length: prefix.length }), networkAddress(prefix))
   )
+}
+
+/** Whether the two are equal, host bits included. */
+export function samePrefix(a: Prefix, b: Prefix): boolean {
+  return a.length === b.length && equalAddresses(a.address, b.address)
 }
 
 /** Whether the two have an address in common. */

@@ -1,47 +1,40 @@
 /** ADD: a veth pair between the container and the bridge, addresses, routes, masquerade. */
 
 import { formatMac } from '../../lib/address/mac.ts'
-import type { Prefix } from '../../lib/address/prefix.ts'
-import { delegateAdd, delegateDel } from '../../lib/cni/delegate.ts'
-import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import { isPrefix, type Prefix } from '../../lib/address/prefix.ts'
+import { deriveAddressing } from '../../lib/attachment/addressing.ts'
+import { configureInterface, mustGetLink, refuseExistingInterface } from '../../lib/attachment/interface.ts'
+import { allocateAddresses } from '../../lib/attachment/ipam.ts'
+import {
+  type Addressed,
+  composeResult,
+  describeInterface,
+  refuseWithoutAddresses,
+} from '../../lib/attachment/result.ts'
+import { type Sockets, withSockets } from '../../lib/attachment/sockets.ts'
 import { runTransaction, type Transaction } from '../../lib/cni/transaction.ts'
 import type { AttachmentRequest, Interface, Result } from '../../lib/cni/types.ts'
 import { addMasquerade, deleteMasquerade, type MasqueradeBackend } from '../../lib/firewall/masquerade.ts'
 import { addSpoofCheck, deleteSpoofCheck } from '../../lib/firewall/spoof-check.ts'
 import { type Link, setLink } from '../../lib/netlink/route/link/index.ts'
-import { type Addressing, deriveAddressing } from './addressing.ts'
 import { SharedBridge } from './bridge-link.ts'
 import { type BridgeConfig, parseBridgeConfig } from './config.ts'
-import { configureInterface, mustGetLink, refuseExistingInterface } from './container.ts'
 import { type AddressPlan, enableForwarding, planGatewayAddresses } from './gateway.ts'
 import { createVethPair, type VethPair, waitForPort } from './port.ts'
 import { setPortVlans, usesVlans } from './port-vlan.ts'
-import { type Sockets, withSockets } from './sockets.ts'
 import { hasVlanGateway, SharedVlanGateway } from './vlan-gateway.ts'
 
 export function add(request: AttachmentRequest): Result {
   const config = parseBridgeConfig(request)
-  refuseWithoutAddresses(request, config)
+  refuseWithoutAddresses(request, config.ipamType)
   return withSockets(request.netns, sockets => {
     refuseExistingInterface(sockets.container, request.ifname, request.netns)
     return runTransaction(request.environment, transaction => build(transaction, request, config, sockets))
   })
 }
 
-/** Results of 0.1.0 and 0.2.0 cannot say "no address"; better now than after the work is done. */
-function refuseWithoutAddresses(request: AttachmentRequest, config: BridgeConfig): void {
-  if (config.ipamType !== undefined || (request.cniVersion !== '0.1.0' && request.cniVersion !== '0.2.0')) return
-  throw new CniError(
-    ErrorCode.incompatibleVersion,
-    'cannot convert: no valid IP addresses',
-    `cniVersion is "${request.cniVersion}" and there is no "ipam": use cniVersion 0.3.0 or newer`,
-  )
-}
-
-/** What the address plugin gave, and what follows from it. */
-interface Addressed {
-  readonly ipam: Result
-  readonly addressing: Addressing
+/** With the addresses that the gateway is to get. */
+interface AddressedBridge extends Addressed {
   readonly plan: AddressPlan
 }
 
@@ -54,10 +47,11 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
   const gateway = vlanGateway ?? bridge
 
   const { ipamType } = config
-  const address = (type: string): Addressed => {
-    const ipam = allocate(transaction, request, type)
-    const addressing = deriveAddressing(config, ipam)
-    const plan = planGatewayAddresses(host, gateway, addressing.bridgeAddresses, config.forceAddress)
+  const address = (type: string): AddressedBridge => {
+    const ipam = allocateAddresses(transaction, request, type)
+    const addressing = deriveAddressing(ipam, config)
+    const own = config.isGateway ? addressing.gateways.filter(isPrefix) : []
+    const plan = planGatewayAddresses(host, gateway, own, config.forceAddress)
     return { ipam, addressing, plan }
   }
   // An address plugin of this executable only keeps accounts: asked first, an exhausted pool costs no link. Any other
@@ -87,15 +81,8 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
   }
   const port = config.disableContainerInterface ? mustGetLink(host, pair.hostName) : waitForPort(host, pair.hostName)
   sharedGateway?.waitUntilReady()
-  return composeResult(request, config, { bridge, port, pair, vlanGateway }, addressed)
-}
-
-function allocate(transaction: Transaction, request: AttachmentRequest, type: string): Result {
-  return transaction.step(
-    `allocate addresses with "${type}"`,
-    () => delegateAdd(request, type),
-    () => delegateDel(request, type),
-  )
+  const interfaces = describeInterfaces(request, { bridge, port, pair, vlanGateway })
+  return composeResult(interfaces, CONTAINER_INTERFACE, addressed, config.dns)
 }
 
 function checkSources(transaction: Transaction, request: AttachmentRequest, pair: VethPair): void {
@@ -124,35 +111,19 @@ function masquerade(
   )
 }
 
-function composeResult(
+/** The bridge, the host's end of the veth and the container's, and the gateway of a VLAN. */
+function describeInterfaces(
   request: AttachmentRequest,
-  config: BridgeConfig,
   links: { bridge: Link; port: Link; pair: VethPair; vlanGateway: Link | undefined },
-  addressed: Addressed | undefined,
-): Result {
+): Interface[] {
   const { bridge, port, pair, vlanGateway } = links
-  const describe = (name: string, mac: Uint8Array | undefined, mtu: number): Interface => ({
-    name,
-    ...(mac === undefined ? {} : { mac: formatMac(mac) }),
-    mtu,
-  })
-  const dns = config.dns ?? addressed?.ipam.dns
-  return {
-    interfaces: [
-      describe(bridge.name, bridge.mac, bridge.mtu),
-      describe(port.name, port.mac, port.mtu),
-      { ...describe(request.ifname, pair.containerMac, port.mtu), sandbox: request.netns },
-      ...(vlanGateway === undefined ? [] : [describe(vlanGateway.name, vlanGateway.mac, vlanGateway.mtu)]),
-    ],
-    ...(addressed === undefined
-      ? {}
-      : {
-          ips: addressed.addressing.ips.map(ip => ({ ...ip, interface: CONTAINER_INTERFACE })),
-          routes: [...addressed.addressing.resultRoutes],
-        }),
-    ...(dns === undefined ? {} : { dns }),
-  }
+  return [
+    describeInterface(bridge),
+    describeInterface(port),
+    describeInterface({ name: request.ifname, mac: pair.containerMac, mtu: port.mtu }, request.netns),
+    ...(vlanGateway === undefined ? [] : [describeInterface(vlanGateway)]),
+  ]
 }
 
-/** Where the container's interface stands in the result: after the bridge and the host's end of the veth. */
+/** Where the container's interface stands among them. */
 const CONTAINER_INTERFACE = 2

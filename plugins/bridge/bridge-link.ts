@@ -1,17 +1,18 @@
 /** The bridge itself: found or made, and shared with other containers whose ADD may run at the same time. */
 
 import { randomMac } from '../../lib/address/mac.ts'
+import { samePrefix } from '../../lib/address/prefix.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
 import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import { addLink, deleteLink, getLink, type Link, listLinks, setLink } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import { shareNamespaceLock, withNamespaceLock } from '../../lib/netns/namespace-lock.ts'
 import { Errno } from '../../lib/sys/errno.ts'
 import { close } from '../../lib/sys/file.ts'
 import { AddressChanges } from './address-changes.ts'
 import type { BridgeConfig } from './config.ts'
-import { type AddressPlan, prepareGatewaySysctls, samePrefix } from './gateway.ts'
-import { shareNamespaceLock, withNamespaceLock } from './namespace-lock.ts'
+import { type AddressPlan, prepareGatewaySysctls } from './gateway.ts'
 import { usesVlans } from './port-vlan.ts'
 
 /** The bridge of that name, or undefined. @throws CniError code 104 when the name is another kind of link's */

@@ -1,7 +1,9 @@
 /** The bridge's configuration: what the document says, checked, with defaults filled in. */
 
 import { schema, validate } from '#validators/bridge'
-import { formatMac, isUsableMac, type MacAddress, parseMac } from '../../lib/address/mac.ts'
+import type { MacAddress } from '../../lib/address/mac.ts'
+import { requestedMac } from '../../lib/attachment/mac.ts'
+import { givenDns } from '../../lib/attachment/result.ts'
 import { parseConfig } from '../../lib/cni/config.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { AttachmentRequest, Dns, NetworkRequest } from '../../lib/cni/types.ts'
@@ -95,7 +97,7 @@ export function parseBridgeConfig(request: NetworkRequest & Partial<Pick<Attachm
     portIsolation: document.portIsolation ?? false,
     ipamType: document.ipam?.type || undefined,
     mac: requestedMac(document, request.args),
-    dns: document.dns !== undefined && Object.keys(document.dns).length > 0 ? document.dns : undefined,
+    dns: givenDns(document.dns),
   }
   if (config.hairpinMode && config.promiscMode) {
     refuse('hairpinMode and promiscMode are both true', 'a bridge takes one of them: remove the other')
@@ -139,22 +141,4 @@ function vlanRange(range: { id?: number; minID?: number; maxID?: number }, index
     `${where} is ${JSON.stringify(range)}`,
     'give either {"id": N} or {"minID": N, "maxID": M}, with numbers from 1 to 4094',
   )
-}
-
-/** The MAC address asked for the container's interface: runtimeConfig, then args, then CNI_ARGS. */
-function requestedMac(document: BridgeDocument, args: ReadonlyMap<string, string> | undefined): MacAddress | undefined {
-  const sources: [string, number, string | undefined][] = [
-    ['runtimeConfig.mac', ErrorCode.invalidNetworkConfig, document.runtimeConfig?.mac],
-    ['args.cni.mac', ErrorCode.invalidNetworkConfig, document.args?.cni?.mac],
-    ['MAC in CNI_ARGS', ErrorCode.invalidEnvironment, args?.get('MAC')],
-  ]
-  for (const [where, code, text] of sources) {
-    if (!text) continue
-    const mac = parseMac(text)
-    if (mac === undefined)
-      throw new CniError(code, `${where} "${text}" is not a MAC address`, 'write it as "0a:58:0a:01:00:05"')
-    if (isUsableMac(mac)) return mac
-    throw new CniError(code, `${where} "${formatMac(mac)}" cannot be an interface's address`, 'use a unicast address')
-  }
-  return undefined
 }

@@ -1,9 +1,10 @@
 /** DEL: everything of the attachment goes, whatever is there of it and whatever is known of it. */
 
 import { parseMac } from '../../lib/address/mac.ts'
-import { type Prefix, parsePrefix } from '../../lib/address/prefix.ts'
-import { delegateDel } from '../../lib/cni/delegate.ts'
-import { toCniError } from '../../lib/cni/failure.ts'
+import { isPrefix, parsePrefix } from '../../lib/address/prefix.ts'
+import { releaseAddresses } from '../../lib/attachment/ipam.ts'
+import { withHostSocket } from '../../lib/attachment/sockets.ts'
+import { runAll } from '../../lib/cni/best-effort.ts'
 import { hostVethName } from '../../lib/cni/names.ts'
 import type { AttachmentRequest } from '../../lib/cni/types.ts'
 import { deleteMasquerade } from '../../lib/firewall/masquerade.ts'
@@ -12,11 +13,7 @@ import { type AllowedSource, deleteSpoofCheck } from '../../lib/firewall/spoof-c
 import { deleteLink, getLink } from '../../lib/netlink/route/link/index.ts'
 import { NetlinkProtocol, type NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { openNamespaceIfExists } from '../../lib/netns/index.ts'
-import { encodeText } from '../../lib/sys/bytes.ts'
-import { writeAll } from '../../lib/sys/file.ts'
-import { runAll } from './best-effort.ts'
 import { parseBridgeConfig } from './config.ts'
-import { withHostSocket } from './sockets.ts'
 import { hasVlanGateway, removeUnusedGateway } from './vlan-gateway.ts'
 
 export function del(request: AttachmentRequest): void {
@@ -37,7 +34,7 @@ export function del(request: AttachmentRequest): void {
     () => {
       withHostSocket(host => deletePair(host, request))
       // Only now: an address may be given out again when the link that had it is gone, and not before.
-      if (config.ipamType !== undefined) release(request, config.ipamType)
+      if (config.ipamType !== undefined) releaseAddresses(request, config.ipamType)
     },
     () => {
       if (hasVlanGateway(config)) withHostSocket(host => removeUnusedGateway(host, config))
@@ -48,28 +45,11 @@ export function del(request: AttachmentRequest): void {
   ])
 }
 
-/**
- * Releases the addresses. All else is done by now, and a container whose DEL fails cannot be removed: an address that
- * our own plugin could not release is reclaimed by its stamp. Nobody reclaims another plugin's, so there DEL fails.
- */
-function release(request: AttachmentRequest, type: string): void {
-  try {
-    delegateDel(request, type)
-  } catch (error) {
-    if (!request.builtins.has(type)) throw error
-    writeAll(2, encodeText(`bridge: ${type} could not release the addresses: ${toCniError(error).message}\n`))
-  }
-}
-
 /** The address of the container's interface, as ADD's result tells it. */
 function allowedSource({ prevResult, network, containerId, ifname }: AttachmentRequest): AllowedSource | undefined {
   const { mac: text = '' } = prevResult?.interfaces?.find(one => one.name === ifname && one.sandbox) ?? {}
   const mac = parseMac(text)
   return mac && { port: hostVethName(network, containerId, ifname), mac }
-}
-
-function isPrefix(prefix: Prefix | undefined): prefix is Prefix {
-  return prefix !== undefined
 }
 
 /** Removes the pair by its host end, which needs no namespace; one that the Go plugin made only by the container's. */

@@ -1,7 +1,7 @@
 /** The bridge, or a link on it, as a router: its addresses, and forwarding. */
 
-import { equalAddresses, familyOf } from '../../lib/address/address.ts'
-import { formatPrefix, type Prefix, prefixesOverlap } from '../../lib/address/prefix.ts'
+import { familyOf } from '../../lib/address/address.ts'
+import { formatPrefix, type Prefix, prefixesOverlap, samePrefix } from '../../lib/address/prefix.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
 import { type Address, listAddresses } from '../../lib/netlink/route/addr/index.ts'
@@ -38,10 +38,6 @@ export function planGatewayAddresses(
     )
   }
   return { missing: wanted.filter(one => !present.some(({ prefix }) => samePrefix(one, prefix))), conflicting }
-}
-
-export function samePrefix(a: Prefix, b: Prefix): boolean {
-  return a.length === b.length && equalAddresses(a.address, b.address)
 }
 
 function inTheWay(present: Prefix, wanted: Prefix): boolean {

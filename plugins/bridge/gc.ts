@@ -1,5 +1,7 @@
 /** GC: what this network's lost attachments have left behind. */
 
+import { withHostSocket } from '../../lib/attachment/sockets.ts'
+import { runAll } from '../../lib/cni/best-effort.ts'
 import { delegateGc } from '../../lib/cni/delegate.ts'
 import { hostVethName, linkAliasPrefix } from '../../lib/cni/names.ts'
 import type { GcRequest } from '../../lib/cni/types.ts'
@@ -7,9 +9,7 @@ import { gcMasquerade } from '../../lib/firewall/masquerade.ts'
 import { gcSpoofCheck } from '../../lib/firewall/spoof-check.ts'
 import { deleteLinks, listLinks } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { runAll } from './best-effort.ts'
 import { parseBridgeConfig } from './config.ts'
-import { withHostSocket } from './sockets.ts'
 import { hasVlanGateway, removeUnusedGateway } from './vlan-gateway.ts'
 
 export function gc(request: GcRequest): void {

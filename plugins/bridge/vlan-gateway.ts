@@ -21,12 +21,12 @@ import {
   setLink,
 } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import { withNamespaceLock } from '../../lib/netns/namespace-lock.ts'
 import { Errno } from '../../lib/sys/errno.ts'
 import { AddressChanges } from './address-changes.ts'
 import type { SharedBridge } from './bridge-link.ts'
 import type { BridgeConfig } from './config.ts'
 import { type AddressPlan, prepareGatewaySysctls } from './gateway.ts'
-import { withNamespaceLock } from './namespace-lock.ts'
 import { highMac, waitForPort } from './port.ts'
 import { hasVlan, replaceVlans } from './port-vlan.ts'
 

@@ -1,7 +1,7 @@
 /** The two places where a bridge works: the host's namespace and the container's. */
 
-import { NetlinkProtocol, NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { type NetworkNamespace, openNamespace } from '../../lib/netns/index.ts'
+import { NetlinkProtocol, NetlinkSocket } from '../netlink/socket.ts'
+import { type NetworkNamespace, openNamespace } from '../netns/index.ts'
 
 export interface Sockets {
   readonly host: NetlinkSocket

@@ -1,17 +1,9 @@
-/** What an IPAM result means for a bridge network: the container's addresses and routes, the bridge's own addresses. */
+/** What an IPAM result means for the container's interface: its addresses and routes. */
 
-import {
-  type Family,
-  familyOf,
-  formatAddress,
-  type IpAddress,
-  nextAddress,
-  parseAddress,
-} from '../../lib/address/address.ts'
-import { formatPrefix, networkAddress, type Prefix, parsePrefix } from '../../lib/address/prefix.ts'
-import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
-import type { IpConfig, Result, Route } from '../../lib/cni/types.ts'
-import type { BridgeConfig } from './config.ts'
+import { type Family, familyOf, formatAddress, type IpAddress, nextAddress, parseAddress } from '../address/address.ts'
+import { formatPrefix, networkAddress, type Prefix, parsePrefix } from '../address/prefix.ts'
+import { CniError, ErrorCode } from '../cni/errors.ts'
+import type { IpConfig, Result, Route } from '../cni/types.ts'
 
 export interface RouteSpec {
   readonly destination: Prefix
@@ -25,8 +17,8 @@ export interface Addressing {
   /** The container's addresses. */
   readonly addresses: readonly Prefix[]
   readonly routes: readonly RouteSpec[]
-  /** Addresses for the bridge: one per address of the container when the bridge is the gateway. */
-  readonly bridgeAddresses: readonly Prefix[]
+  /** The gateway of each address, with the address's own prefix length; undefined for one without. */
+  readonly gateways: readonly (Prefix | undefined)[]
   /** For the result: gateways filled in, default routes added. `interface` is not set. */
   readonly ips: readonly IpConfig[]
   readonly resultRoutes: readonly Route[]
@@ -49,26 +41,33 @@ function addressFrom(text: string, where: string): IpAddress {
   return parseAddress(text) ?? badAnswer(`${where} "${text}", which is no address`)
 }
 
+export interface AddressingOptions {
+  /** An address without a gateway has the first of its subnet as gateway. */
+  readonly isGateway?: boolean
+  /** A default route through the first gateway of each family, unless the result has one. */
+  readonly isDefaultGateway?: boolean
+}
+
 /** @throws CniError when the IPAM plugin's answer makes no sense */
-export function deriveAddressing(config: BridgeConfig, ipam: Result): Addressing {
+export function deriveAddressing(ipam: Result, options: AddressingOptions = {}): Addressing {
   const addresses: Prefix[] = []
-  const bridgeAddresses: Prefix[] = []
+  const gateways: (Prefix | undefined)[] = []
   const ips: IpConfig[] = []
   const resultRoutes: Route[] = [...(ipam.routes ?? [])]
-  const gateways = new Map<Family, IpAddress>()
+  const firstGateways = new Map<Family, IpAddress>()
   if ((ipam.ips ?? []).length === 0) badAnswer('without any address')
 
   for (const ip of ipam.ips ?? []) {
     const prefix = prefixFrom(ip.address, 'address')
     const family = familyOf(prefix.address)
     const given = ip.gateway === undefined ? undefined : addressFrom(ip.gateway, 'gateway')
-    const gateway = given ?? (config.isGateway ? nextAddress(networkAddress(prefix)) : undefined)
+    const gateway = given ?? (options.isGateway ? nextAddress(networkAddress(prefix)) : undefined)
     addresses.push(prefix)
+    gateways.push(gateway && { address: gateway, length: prefix.length })
     ips.push({ address: formatPrefix(prefix), ...(gateway === undefined ? {} : { gateway: formatAddress(gateway) }) })
     if (gateway === undefined) continue
-    if (!gateways.has(family)) gateways.set(family, gateway)
-    if (config.isGateway) bridgeAddresses.push({ address: gateway, length: prefix.length })
-    if (config.isDefaultGateway && !resultRoutes.some(route => route.dst === defaultRoutes[family] && route.gw)) {
+    if (!firstGateways.has(family)) firstGateways.set(family, gateway)
+    if (options.isDefaultGateway && !resultRoutes.some(route => route.dst === defaultRoutes[family] && route.gw)) {
       resultRoutes.push({ dst: defaultRoutes[family], gw: formatAddress(gateway) })
     }
   }
@@ -77,7 +76,7 @@ export function deriveAddressing(config: BridgeConfig, ipam: Result): Addressing
     const destination = prefixFrom(route.dst, 'route')
     if (route.gw) return { destination, gateway: addressFrom(route.gw, 'route gateway'), route }
     const onLink = (route.scope ?? 0) >= LINK_SCOPE
-    return { destination, gateway: onLink ? undefined : gateways.get(familyOf(destination.address)), route }
+    return { destination, gateway: onLink ? undefined : firstGateways.get(familyOf(destination.address)), route }
   })
-  return { addresses, routes, bridgeAddresses, ips, resultRoutes }
+  return { addresses, routes, gateways, ips, resultRoutes }
 }

@@ -1,7 +1,7 @@
 /** A lock for each host, on its network namespace: no file to keep, and one for each of hosts that share a /run. */
 
-import { close, O, open } from '../../lib/sys/file.ts'
-import { lockDescriptor } from '../../lib/sys/lock.ts'
+import { close, O, open } from '../sys/file.ts'
+import { lockDescriptor } from '../sys/lock.ts'
 
 const OWN_NAMESPACE = '/proc/self/ns/net'
 /** How long to wait until nobody else holds it. */

@@ -1,7 +1,7 @@
 /** Clearing up that goes on after a failure. */
 
-import { CniError } from '../../lib/cni/errors.ts'
-import { toCniError } from '../../lib/cni/failure.ts'
+import { CniError } from './errors.ts'
+import { toCniError } from './failure.ts'
 
 /** Runs every function, and throws at the end if any failed: the first error, with the others in its details. */
 export function runAll(functions: readonly (() => unknown)[]): void {

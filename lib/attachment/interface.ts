@@ -1,16 +1,16 @@
 /** The container's end: addresses, routes, and the sysctls that must stand before its link is up. */
 
 import { libc } from '#libc'
-import { familyOf } from '../../lib/address/address.ts'
-import { formatPrefix } from '../../lib/address/prefix.ts'
-import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
-import { addAddressRequest, listAddresses } from '../../lib/netlink/route/addr/index.ts'
-import { getLink, type Link, setLinkRequest } from '../../lib/netlink/route/link/index.ts'
-import { addRouteRequest } from '../../lib/netlink/route/route/index.ts'
-import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
-import type { NetworkNamespace } from '../../lib/netns/index.ts'
-import { readSysctlIfExists, writeSysctl, writeSysctlIfExists } from '../../lib/netns/sysctl.ts'
-import { Errno } from '../../lib/sys/errno.ts'
+import { familyOf } from '../address/address.ts'
+import { formatPrefix } from '../address/prefix.ts'
+import { CniError, ErrorCode } from '../cni/errors.ts'
+import { addAddressRequest, listAddresses } from '../netlink/route/addr/index.ts'
+import { getLink, type Link, setLinkRequest } from '../netlink/route/link/index.ts'
+import { addRouteRequest } from '../netlink/route/route/index.ts'
+import type { NetlinkSocket } from '../netlink/socket.ts'
+import type { NetworkNamespace } from '../netns/index.ts'
+import { readSysctlIfExists, writeSysctl, writeSysctlIfExists } from '../netns/sysctl.ts'
+import { Errno } from '../sys/errno.ts'
 import type { Addressing, RouteSpec } from './addressing.ts'
 
 /** @throws CniError code 104 when the container already has an interface of that name */

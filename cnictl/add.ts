@@ -35,7 +35,7 @@ export const add: Command = {
     const runtime = readRuntime(input, context)
     const network = readNetwork(input, context)
     const attachment = readAttachment(input, context)
-    checkNetns(attachment.netns, 'ADD', ownNamespaceRule(context), true)
+    checkNetns(attachment.netns, 'ADD', ownNamespaceRule(context))
     const existed = interfaceExists(attachment.netns, attachment.ifname)
     try {
       return report(network, attachment, await addNetwork(runtime, network, attachment))

@@ -73,7 +73,7 @@ export const hostLocal: Plugin = {
   about: 'hands out addresses from ranges and keeps them in files on this host (IPAM)',
   supportedVersions: cniVersions,
   arguments: ['IP'],
-  usesNetns: false,
+  netns: 'any',
   add,
   del,
   check,

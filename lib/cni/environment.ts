@@ -2,7 +2,7 @@
 
 import { encodeText } from '../sys/bytes.ts'
 import { CniError, ErrorCode } from './errors.ts'
-import type { Command } from './types.ts'
+import type { Command, NetnsUse } from './types.ts'
 import { commands } from './types.ts'
 
 export type Environment = Readonly<Record<string, string>>
@@ -23,14 +23,19 @@ export const requiredVariables: Readonly<Record<Command, readonly Variable[]>> =
 const IFNAME_BYTES = 15
 const nameOrId = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
 
-/** @throws CniError code 4 for a command that is none, and when a variable is missing that it needs */
-export function readCommand(environment: Environment): Command {
+/**
+ * @param netns a plugin that works on the host's own namespace need not be told which it is
+ * @throws CniError code 4 for a command that is none, and when a variable is missing that it needs
+ */
+export function readCommand(environment: Environment, netns?: NetnsUse): Command {
   const text = environment.CNI_COMMAND ?? ''
   const command = commands.find(known => known === text)
   if (command === undefined) {
     throw new CniError(ErrorCode.invalidEnvironment, `unknown CNI_COMMAND: ${text}`, `known: ${commands.join(', ')}`)
   }
-  const missing = requiredVariables[command].filter(name => !environment[name])
+  const missing = requiredVariables[command].filter(
+    name => !environment[name] && !(name === 'CNI_NETNS' && netns === 'own'),
+  )
   if (missing.length > 0) {
     throw new CniError(
       ErrorCode.invalidEnvironment,

@@ -21,6 +21,7 @@ export type {
   GcRequest,
   Interface,
   IpConfig,
+  NetnsUse,
   NetworkConfig,
   NetworkRequest,
   Plugin,

@@ -5,29 +5,43 @@ import { openIfNamespace } from '../netns/inspect.ts'
 import { statusOf, statusOfDescriptor, withDescriptor } from '../sys/file.ts'
 import type { Environment } from './environment.ts'
 import { CniError, ErrorCode } from './errors.ts'
-import type { Command } from './types.ts'
+import type { Command, NetnsUse } from './types.ts'
 
 /**
  * Refuses a namespace that the verb cannot work with. ADD and CHECK of a plugin that enters it need a network
- * namespace; DEL must succeed although it is gone. None may work on the plugin's own, which is the host's, unless
- * CNI_NETNS_OVERRIDE says so (Go's skel knows the variable).
+ * namespace; DEL must succeed although it is gone. None but a plugin of the host's own may work on the plugin's own,
+ * which is the host's, unless CNI_NETNS_OVERRIDE says so (Go's skel knows the variable).
  *
  * @returns whether there is a network namespace at the path
  * @throws CniError code 8
  */
-export function checkNetns(path: string, command: Command, environment: Environment, usesNetns: boolean): boolean {
+export function checkNetns(
+  path: string,
+  command: Command,
+  environment: Environment,
+  use: NetnsUse = 'container',
+): boolean {
   const found = inspect(path)
   if (typeof found === 'string') {
-    if (command === 'DEL' || !usesNetns) return false
+    if (command === 'DEL' || use === 'any') return false
     throw new CniError(
       ErrorCode.invalidNetns,
       `failed to open netns ${JSON.stringify(path)}: ${found}`,
       'CNI_NETNS must be the path of a network namespace: /run/netns/<name>, or /proc/<pid>/ns/net',
     )
   }
+  const isOwn = found.identity === statusOf('/proc/self/ns/net')?.identity
+  if (use === 'own') {
+    if (isOwn || command === 'DEL') return true
+    throw new CniError(
+      ErrorCode.invalidNetns,
+      `namespace ${JSON.stringify(path)} is not the host's: this plugin gives a container the host's own network`,
+      'use a plugin for containers with a namespace of their own, as bridge, or run the container with host networking',
+    )
+  }
   const override = environment.CNI_NETNS_OVERRIDE?.toUpperCase()
   if (override === '1' || override === 'TRUE') return true
-  if (found.identity === statusOf('/proc/self/ns/net')?.identity) {
+  if (isOwn) {
     throw new CniError(
       ErrorCode.invalidNetns,
       "plugin's netns and netns from CNI_NETNS should not be the same",

@@ -49,7 +49,7 @@ export function dispatch(plugin: Plugin, streams: StandardStreams, builtins: rea
 
 function serve(plugin: Plugin, streams: StandardStreams, builtins: readonly Plugin[], answer: Answer): void {
   const { environment } = streams
-  const command = readCommand(environment)
+  const command = readCommand(environment, plugin.netns)
   if (command === 'VERSION') {
     answer.succeed({ cniVersion: newestVersion, supportedVersions: plugin.supportedVersions })
     return
@@ -71,7 +71,7 @@ function serve(plugin: Plugin, streams: StandardStreams, builtins: readonly Plug
   }
   const attachment = attachmentRequest(request, base, plugin, message => streams.writeStderr(`${message}\n`))
   const { netns } = attachment
-  const isThere = netns !== '' && checkNetns(netns, command, environment, plugin.usesNetns ?? true)
+  const isThere = netns !== '' && checkNetns(netns, command, environment, plugin.netns)
   switch (command) {
     case 'ADD':
       add(plugin, attachment, answer)
@@ -114,7 +114,7 @@ function callableBuiltins(
   if (type === undefined) return new Map()
   if (type === caller.name) {
     // An IPAM plugin that runs as a process of its own is given its caller's configuration, which names it.
-    if (caller.usesNetns === false) return new Map()
+    if (caller.netns === 'any') return new Map()
     throw new CniError(
       ErrorCode.invalidNetworkConfig,
       `"ipam.type" is ${JSON.stringify(type)}, the plugin that would call it`,

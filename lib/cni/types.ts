@@ -91,7 +91,7 @@ export interface NetworkRequest {
 
 /** ADD, DEL and CHECK. */
 export interface AttachmentRequest extends NetworkRequest, AttachmentId {
-  /** Path of the container's network namespace. Only DEL may have none: "". */
+  /** Path of the container's network namespace. Only DEL, and a plugin of the host's own, may have none: "". */
   readonly netns: string
   /** CNI_ARGS, IgnoreUnknown included. */
   readonly args: ReadonlyMap<string, string>
@@ -103,6 +103,15 @@ export interface GcRequest extends NetworkRequest {
   /** `cni.dev/valid-attachments`. Absent means that nobody says what is valid, and nothing may be removed. */
   readonly validAttachments: readonly AttachmentId[] | undefined
 }
+
+/**
+ * What a plugin does with the namespace that CNI_NETNS names, and so what may stand there on ADD and CHECK (DEL takes
+ * one that is gone):
+ * - "container": it enters it. A network namespace, and not the plugin's own.
+ * - "any": it never enters it, as an IPAM plugin. Anything but the plugin's own namespace.
+ * - "own": it works on the plugin's own namespace, which is the host's. That one, or none.
+ */
+export type NetnsUse = 'container' | 'any' | 'own'
 
 /**
  * A plugin. Verbs throw CniError, or any other error, which the edge turns into one.
@@ -118,11 +127,8 @@ export interface Plugin {
    * Absent: the plugin does not look at CNI_ARGS, and anything may stand there.
    */
   readonly arguments?: readonly string[]
-  /**
-   * False for a plugin that never enters the container's namespace, as an IPAM plugin: CNI_NETNS may then be anything
-   * but the plugin's own namespace. Default true: ADD and CHECK are refused unless it is a network namespace.
-   */
-  readonly usesNetns?: boolean
+  /** Default: "container". */
+  readonly netns?: NetnsUse
   add(request: AttachmentRequest): Result
   del(request: AttachmentRequest): void
   check(request: AttachmentRequest): void

@@ -20,7 +20,7 @@ export function recordingPlugin(overrides: Partial<Plugin> = {}): { plugin: Plug
     name: 'recorder',
     about: 'records its calls',
     supportedVersions: cniVersions,
-    usesNetns: false,
+    netns: 'any',
     add: request => {
       calls.push({ verb: 'ADD', request })
       return { ips: [{ address: '10.1.0.5/16' }] }

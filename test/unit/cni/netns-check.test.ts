@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import t from 'tap'
+import type { NetnsUse } from '../../../lib/cni/types.ts'
 import { configWith, environmentFor, invoke } from './fake-process.ts'
 
 const namespace = `cnikit-check-${process.pid}`
@@ -17,11 +18,11 @@ symlinkSync('/proc/self/ns/net', `${directory}/own`)
 writeFileSync(`${directory}/file`, '')
 execFileSync('mkfifo', [`${directory}/fifo`])
 
-const run = (command: string, netns: string, usesNetns = true, more: Record<string, string> = {}) =>
+const run = (command: string, netns: string, use: NetnsUse = 'container', more: Record<string, string> = {}) =>
   invoke({
     environment: environmentFor(command, { CNI_NETNS: netns, ...more }),
     config: configWith(),
-    plugin: { usesNetns },
+    plugin: { netns: use },
   })
 
 t.test('a network namespace is taken, by any path', async t => {
@@ -72,7 +73,7 @@ t.test(
 
 t.test('an IPAM plugin, which enters no namespace, takes any path', async t => {
   for (const command of ['ADD', 'CHECK', 'DEL']) {
-    for (const path of ['/dev/null', 'dummy', good]) t.equal((await run(command, path, false)).status, 0, path)
+    for (const path of ['/dev/null', 'dummy', good]) t.equal((await run(command, path, 'any')).status, 0, path)
   }
 })
 
@@ -80,9 +81,9 @@ t.test(
   "the plugin's own namespace is refused for every verb, with one document and before anything is done",
   async t => {
     for (const command of ['ADD', 'CHECK', 'DEL']) {
-      for (const usesNetns of [true, false]) {
+      for (const use of ['container', 'any'] as const) {
         for (const path of ['/proc/self/ns/net', `/proc/${process.pid}/ns/net`, `${directory}/own`]) {
-          const { status, document, calls } = await run(command, path, usesNetns)
+          const { status, document, calls } = await run(command, path, use)
           t.equal(status, 1)
           t.match(
             document,
@@ -105,7 +106,41 @@ t.test('CNI_NETNS_OVERRIDE allows it', async t => {
     ['yes', 1],
     ['', 1],
   ] as const) {
-    const outcome = await run('ADD', '/proc/self/ns/net', true, { CNI_NETNS_OVERRIDE: value })
+    const outcome = await run('ADD', '/proc/self/ns/net', 'container', { CNI_NETNS_OVERRIDE: value })
     t.equal(outcome.status, status, value)
   }
+})
+
+t.test("a plugin of the host's own namespace takes that one by any path, or none", async t => {
+  for (const command of ['ADD', 'CHECK', 'DEL']) {
+    for (const path of ['/proc/self/ns/net', `/proc/${process.pid}/ns/net`, `${directory}/own`, '']) {
+      const { status, calls } = await run(command, path, 'own')
+      t.equal(status, 0, `${command} ${path}`)
+      t.equal(calls[0]?.request.netns, path)
+    }
+  }
+})
+
+t.test('it refuses every other, and what is no namespace, whatever CNI_NETNS_OVERRIDE says', async t => {
+  for (const command of ['ADD', 'CHECK']) {
+    for (const more of [{}, { CNI_NETNS_OVERRIDE: '1' }]) {
+      const { status, document, calls } = await run(command, good, 'own', more)
+      t.equal(status, 1)
+      t.match(document, { code: 8, msg: `namespace "${good}" is not the host's`, details: /host networking/ }, command)
+      t.same(calls, [])
+    }
+    for (const [path, reason] of unusable) {
+      const { document } = await run(command, path, 'own')
+      t.match(document, { code: 8, msg: `failed to open netns "${path}": ${reason}` }, `${command} ${path}`)
+    }
+  }
+})
+
+t.test('its DEL succeeds with any namespace', async t => {
+  for (const path of [good, ...unusable.map(([path]) => path)]) t.equal((await run('DEL', path, 'own')).status, 0, path)
+})
+
+t.test('the other variables stay required', async t => {
+  const { document } = await invoke({ environment: { CNI_COMMAND: 'ADD' }, plugin: { netns: 'own' } })
+  t.equal(document.msg, 'required env variables [CNI_CONTAINERID,CNI_IFNAME] missing')
 })

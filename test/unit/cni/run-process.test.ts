@@ -14,7 +14,7 @@ import { spawnSync } from 'node:child_process'
 import { writeSync } from 'node:fs'
 const say = text => writeSync(2, text + '\\n')
 const plugin = {
-  name: 'process', about: 'test', supportedVersions: ['1.1.0'], usesNetns: false,
+  name: 'process', about: 'test', supportedVersions: ['1.1.0'], netns: 'any',
   add(request) {
     const result = { ips: [{ address: '10.1.0.5/16' }] }
     if (!request.ifname.startsWith('SIG')) return result

@@ -221,7 +221,7 @@ t.test('DEL succeeds without prevResult, with one that cannot be read, and witho
     const { status, stdout, stderr, calls } = await invoke({
       environment: environmentFor('DEL', { CNI_NETNS: '' }),
       config: configWith({ prevResult }),
-      plugin: { usesNetns: true },
+      plugin: { netns: 'container' },
     })
     t.equal(status, 0)
     t.equal(stdout, '')
@@ -382,7 +382,7 @@ t.test('a plugin that is to call itself for addresses is refused, and does not c
   const directory = mkdtempSync('/tmp/cnikit-run-test-')
   t.teardown(() => rmSync(directory, { recursive: true }))
   symlinkSync(process.execPath, `${directory}/recorder`)
-  const { plugin, calls } = recordingPlugin({ usesNetns: true })
+  const { plugin, calls } = recordingPlugin({ netns: 'container' })
   let stdout = ''
   const status = dispatch(
     plugin,

@@ -21,7 +21,12 @@ export function familyOf(address: IpAddress): Family {
 export function parseAddress(text: string): IpAddress | undefined {
   if (!text.includes(':')) return parseIpv4(text)
   const address = parseIpv6(text)
-  return address !== undefined && isIpv4Mapped(address) ? address.slice(12) : address
+  return address && unmapAddress(address)
+}
+
+/** The IPv4 address of an IPv4-mapped one; any other as it is. */
+export function unmapAddress(address: IpAddress): IpAddress {
+  return isIpv4Mapped(address) ? address.slice(12) : address
 }
 
 function parseIpv4(text: string): IpAddress | undefined {
@@ -87,7 +92,12 @@ function parseGroups(text: string, mayEndInIpv4: boolean): number[] | undefined 
 }
 
 function isIpv4Mapped(address: IpAddress): boolean {
-  return address.subarray(0, 10).every(byte => byte === 0) && address[10] === 255 && address[11] === 255
+  return (
+    address.length === 16 &&
+    address.subarray(0, 10).every(byte => byte === 0) &&
+    address[10] === 255 &&
+    address[11] === 255
+  )
 }
 
 /** Canonical text: dotted quad, or RFC 5952. */

@@ -4,6 +4,7 @@ import { libc } from '#libc'
 import { familyOf } from '../address/address.ts'
 import { formatPrefix } from '../address/prefix.ts'
 import { CniError, ErrorCode } from '../cni/errors.ts'
+import type { Request } from '../netlink/message.ts'
 import { addAddressRequest, listAddresses } from '../netlink/route/addr/index.ts'
 import { getLink, type Link, setLinkRequest } from '../netlink/route/link/index.ts'
 import { addRouteRequest } from '../netlink/route/route/index.ts'
@@ -24,32 +25,52 @@ export function refuseExistingInterface(container: NetlinkSocket, ifname: string
   )
 }
 
-/** Addresses and routes of the container's interface, and the link up: one datagram, in the order that the kernel needs. */
+export interface InterfaceOptions {
+  /** IPv6 addresses answer only when nobody else has turned out to have them. */
+  readonly duplicateAddressDetection: boolean
+  /** IPv6 addresses are announced too, with an unsolicited neighbour advertisement. IPv4's always are. */
+  readonly announceIpv6?: boolean
+}
+
+/**
+ * Addresses and routes of the container's interface, and the link up: one datagram, in the order that the kernel needs.
+ * @returns the link as it was before it was brought up
+ */
 export function configureInterface(
   container: NetlinkSocket,
   namespace: NetworkNamespace,
   ifname: string,
   addressing: Addressing,
-  duplicateAddressDetection: boolean,
-): void {
+  options: InterfaceOptions,
+): Link {
+  const { duplicateAddressDetection, announceIpv6 = false } = options
   const link = mustGetLink(container, ifname)
-  if (addressing.addresses.some(prefix => familyOf(prefix.address) === 6)) {
-    namespace.run(() => prepareIpv6(ifname, duplicateAddressDetection))
-  }
+  const { index } = link
+  const hasIpv6 = addressing.addresses.some(prefix => familyOf(prefix.address) === 6)
+  if (hasIpv6) namespace.run(() => prepareIpv6(ifname, options))
+  // The kernel announces an IPv6 address when its detection of duplicates ends, even one that looks for none, and
+  // drops the announcement while the link is down. An address marked as needing none it never announces.
+  const late = announceIpv6 ? addressing.addresses.filter(prefix => familyOf(prefix.address) === 6) : []
+  const early = announceIpv6
+    ? addressing.addresses.filter(prefix => familyOf(prefix.address) === 4)
+    : addressing.addresses
   container.executeAll([
-    ...addressing.addresses.map(prefix =>
-      addAddressRequest({ index: link.index, prefix, noDad: !duplicateAddressDetection }),
-    ),
-    // The kernel then announces the addresses when the link comes up.
-    setLinkRequest({ index: link.index, ipv4Conf: { arpNotify: 1 } }),
-    setLinkRequest({ index: link.index, up: true }),
+    ...early.map(prefix => addAddressRequest({ index, prefix, noDad: !duplicateAddressDetection })),
+    ...bringUpRequests(index),
+    ...late.map(prefix => addAddressRequest({ index, prefix })),
   ])
   // A route that is there already is as good as one added: results may name a route twice, as the Go plugin's do.
   container.executeAll(
     addressing.routes.map(spec => routeRequest(link, spec)),
     { expected: [Errno.EEXIST] },
   )
-  if (duplicateAddressDetection) waitForAddresses(container, link)
+  if (duplicateAddressDetection || late.length > 0) waitForAddresses(container, link)
+  return link
+}
+
+/** A link up, which announces the IPv4 addresses that it has. */
+export function bringUpRequests(index: number): Request[] {
+  return [setLinkRequest({ index, ipv4Conf: { arpNotify: 1 } }), setLinkRequest({ index, up: true })]
 }
 
 export function mustGetLink(socket: NetlinkSocket, name: string): Link {
@@ -72,7 +93,7 @@ function routeRequest(link: Link, { destination, gateway, route }: RouteSpec) {
 }
 
 /** Sysctls have no netlink form in IPv6. Runs inside the container's namespace. */
-function prepareIpv6(ifname: string, duplicateAddressDetection: boolean): void {
+function prepareIpv6(ifname: string, { duplicateAddressDetection, announceIpv6 }: InterfaceOptions): void {
   const directory = `net/ipv6/conf/${ifname}`
   if (readSysctlIfExists(`${directory}/disable_ipv6`) === undefined) {
     throw new CniError(
@@ -89,6 +110,7 @@ function prepareIpv6(ifname: string, duplicateAddressDetection: boolean): void {
   writeSysctl(`${directory}/keep_addr_on_down`, '1')
   writeSysctl(`${directory}/accept_dad`, duplicateAddressDetection ? '1' : '0')
   if (duplicateAddressDetection) writeSysctlIfExists(`${directory}/enhanced_dad`, '1')
+  if (announceIpv6) writeSysctl(`${directory}/ndisc_notify`, '1')
 }
 
 const SETTLE_TIMEOUT_MS = 5_000
@@ -96,7 +118,8 @@ const SETTLE_TIMEOUT_MS = 5_000
 /** Waits until duplicate address detection has accepted the addresses. @throws CniError code 104 for a duplicate */
 function waitForAddresses(container: NetlinkSocket, link: Link): void {
   const deadline = Date.now() + SETTLE_TIMEOUT_MS
-  for (;;) {
+  // Without detection the kernel is done in no time, and with it after a second.
+  for (let waitMicroseconds = 200; ; waitMicroseconds = Math.min(waitMicroseconds * 2, 10_000)) {
     const addresses = listAddresses(container, { index: link.index, family: 6 })
     const duplicate = addresses.find(address => address.dadFailed)
     if (duplicate !== undefined) {
@@ -107,6 +130,6 @@ function waitForAddresses(container: NetlinkSocket, link: Link): void {
       )
     }
     if (!addresses.some(address => address.tentative) || Date.now() > deadline) return
-    libc.usleep(10_000)
+    libc.usleep(waitMicroseconds)
   }
 }

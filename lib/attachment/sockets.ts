@@ -1,7 +1,7 @@
-/** The two places where a bridge works: the host's namespace and the container's. */
+/** The two places where an interface plugin works: the host's namespace and the container's. */
 
 import { NetlinkProtocol, NetlinkSocket } from '../netlink/socket.ts'
-import { type NetworkNamespace, openNamespace } from '../netns/index.ts'
+import { type NetworkNamespace, openNamespace, openNamespaceIfExists } from '../netns/index.ts'
 
 export interface Sockets {
   readonly host: NetlinkSocket
@@ -32,5 +32,21 @@ export function withHostSocket<T>(use: (host: NetlinkSocket) => T): T {
     return use(host)
   } finally {
     host.close()
+  }
+}
+
+/** Runs a function with a route socket in a namespace, unless that is gone. */
+export function withContainerSocket(netns: string, use: (container: NetlinkSocket) => void): void {
+  const namespace = openNamespaceIfExists(netns)
+  if (namespace === undefined) return
+  try {
+    const container = namespace.openSocket(NetlinkProtocol.route)
+    try {
+      use(container)
+    } finally {
+      container.close()
+    }
+  } finally {
+    namespace.close()
   }
 }

@@ -34,6 +34,8 @@ export const ErrorCode = {
   interrupted: 107,
   /** A program of the host (iptables-restore, ...) failed. */
   hostProgramFailed: 108,
+  /** A link of the host that the configuration names, or means, is not there. */
+  linkMissing: 109,
   /** A defect of cnikit itself; `details` holds the stack. */
   internal: 199,
 } as const

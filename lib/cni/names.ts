@@ -4,7 +4,8 @@ import { sha512 } from '../sys/host.ts'
 
 /** As the Go plugins, so that users and tools recognise it. */
 const HOST_VETH_PREFIX = 'veth'
-/** With the prefix IFNAMSIZ - 1 bytes, linux/if.h. */
+const HOST_ACCESS_PREFIX = 'shim'
+/** With either prefix IFNAMSIZ - 1 bytes, linux/if.h. */
 const HOST_VETH_DIGITS = 11
 
 /**
@@ -31,6 +32,16 @@ export function linkAliasPrefix(network: string): string {
 /** The name of the port behind which a VLAN's gateway is: of another text than any attachment's, which has a "/". */
 export function vlanGatewayPortName(bridge: string, vlan: number): string {
   return HOST_VETH_PREFIX + sha512(`${bridge}.${vlan}`).slice(0, HOST_VETH_DIGITS)
+}
+
+/** The name of the link by which the host reaches a macvlan network: of another text than any attachment's. */
+export function hostAccessName(network: string): string {
+  return HOST_ACCESS_PREFIX + sha512(`host access of ${network}`).slice(0, HOST_VETH_DIGITS)
+}
+
+/** A number for an attachment, where there is no room for text: 1 to 2^31 - 1. */
+export function attachmentNumber(network: string, containerId: string, ifname: string): number {
+  return Number.parseInt(attachmentDigest(network, containerId, ifname).slice(0, 8), 16) & 0x7fff_ffff || 1
 }
 
 /** The name of a veth's host end: "veth" and 44 bits of the digest. */

@@ -1,5 +1,6 @@
 /** Network namespaces and their sysctls. */
 
+export { findNamespaces } from './living.ts'
 export {
   createNamespace,
   deleteNamespace,

@@ -67,7 +67,7 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
   if (addressed !== undefined) {
     const { addressing, plan } = addressed
     transaction.step(`configure "${request.ifname}"`, () =>
-      configureInterface(container, namespace, request.ifname, addressing, config.duplicateAddressDetection),
+      configureInterface(container, namespace, request.ifname, addressing, config),
     )
     if (plan.missing.length + plan.conflicting.length > 0) {
       transaction.step(`give "${gateway.name}" its addresses`, () =>

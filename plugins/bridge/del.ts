@@ -3,7 +3,7 @@
 import { parseMac } from '../../lib/address/mac.ts'
 import { isPrefix, parsePrefix } from '../../lib/address/prefix.ts'
 import { releaseAddresses } from '../../lib/attachment/ipam.ts'
-import { withHostSocket } from '../../lib/attachment/sockets.ts'
+import { withContainerSocket, withHostSocket } from '../../lib/attachment/sockets.ts'
 import { runAll } from '../../lib/cni/best-effort.ts'
 import { hostVethName } from '../../lib/cni/names.ts'
 import type { AttachmentRequest } from '../../lib/cni/types.ts'
@@ -11,8 +11,7 @@ import { deleteMasquerade } from '../../lib/firewall/masquerade.ts'
 import type { PendingClose } from '../../lib/firewall/pending-close.ts'
 import { type AllowedSource, deleteSpoofCheck } from '../../lib/firewall/spoof-check.ts'
 import { deleteLink, getLink } from '../../lib/netlink/route/link/index.ts'
-import { NetlinkProtocol, type NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { openNamespaceIfExists } from '../../lib/netns/index.ts'
+import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { parseBridgeConfig } from './config.ts'
 import { hasVlanGateway, removeUnusedGateway } from './vlan-gateway.ts'
 
@@ -62,19 +61,10 @@ function deletePair(host: NetlinkSocket, request: AttachmentRequest): void {
     )
   )
     return
-  const namespace = openNamespaceIfExists(request.netns)
-  if (namespace === undefined) return
-  try {
-    const container = namespace.openSocket(NetlinkProtocol.route)
-    try {
-      // Anything but a veth is not a bridge network's to remove.
-      if (getLink(container, { name: request.ifname })?.kind === 'veth') {
-        deleteLink(container, { name: request.ifname }, { missing: 'ignore' })
-      }
-    } finally {
-      container.close()
+  withContainerSocket(request.netns, container => {
+    // Anything but a veth is not a bridge network's to remove.
+    if (getLink(container, { name: request.ifname })?.kind === 'veth') {
+      deleteLink(container, { name: request.ifname }, { missing: 'ignore' })
     }
-  } finally {
-    namespace.close()
-  }
+  })
 }

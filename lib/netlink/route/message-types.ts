@@ -17,6 +17,7 @@ export const RouteMessage = {
   newRule: 32,
   deleteRule: 33,
   getRule: 34,
+  getNamespaceId: 90,
   newLinkProperty: 108,
   deleteLinkProperty: 109,
 } as const

@@ -3,6 +3,7 @@
 import { formatAddress } from '../../lib/address/address.ts'
 import { formatPrefix, parsePrefix } from '../../lib/address/prefix.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import { readResolvConf } from '../../lib/cni/resolv-conf.ts'
 import type { AttachmentRequest, GcRequest, NetworkRequest, Plugin, Result } from '../../lib/cni/types.ts'
 import { cniVersions } from '../../lib/cni/types.ts'
 import { allocate } from '../allocator/allocate.ts'
@@ -10,11 +11,10 @@ import { checkHeld, exhaustedRangeSet } from '../allocator/inspect.ts'
 import { formatRangeSet } from '../allocator/range-set.ts'
 import { collectGarbage, release } from '../allocator/release.ts'
 import { parseDirectory, parseHostLocalConfig, SeveralPerFamilyError } from './config.ts'
-import { readResolvConf } from './resolv-conf.ts'
 
 function add(request: AttachmentRequest): Result {
   const config = parseHostLocalConfig(request)
-  const dns = config.resolvConf === undefined ? undefined : readResolvConf(config.resolvConf)
+  const dns = config.resolvConf === undefined ? undefined : readResolvConf(config.resolvConf, 'ipam.resolvConf')
   const { containerId, ifname, netns } = request
   const allocations = allocate({ ...config, containerId, ifname, netns })
   return {
@@ -58,7 +58,7 @@ function gc(request: GcRequest): void {
 
 function status(request: NetworkRequest): void {
   const config = parseHostLocalConfig(request)
-  if (config.resolvConf !== undefined) readResolvConf(config.resolvConf)
+  if (config.resolvConf !== undefined) readResolvConf(config.resolvConf, 'ipam.resolvConf')
   const exhausted = exhaustedRangeSet(config.directory, config.rangeSets)
   if (exhausted === undefined) return
   throw new CniError(

@@ -25,8 +25,10 @@ function bun(...parameters: string[]): void {
 const parts: Readonly<Record<string, string>> = {
   bridge: 'plugins/bridge/main.ts',
   cnictl: 'cnictl/executable.ts',
+  host: 'plugins/host/main.ts',
   'host-local': 'ipam/host-local/main.ts',
   loopback: 'plugins/loopback/main.ts',
+  static: 'ipam/static/main.ts',
 }
 
 // Each part is one file: the cost of a start grows with the number of files and with their size, and code that parts

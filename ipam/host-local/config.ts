@@ -3,14 +3,14 @@
 import { schema, validate } from '#validators/host-local'
 import type { IpAddress } from '../../lib/address/address.ts'
 import { equalAddresses, formatAddress, parseAddress } from '../../lib/address/address.ts'
-import type { Prefix } from '../../lib/address/prefix.ts'
-import { formatPrefix, parsePrefix } from '../../lib/address/prefix.ts'
+import { parsePrefix } from '../../lib/address/prefix.ts'
 import { normalise, parseConfig } from '../../lib/cni/config.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { AttachmentRequest, NetworkRequest, Route } from '../../lib/cni/types.ts'
 import type { RangeOptions } from '../allocator/range.ts'
 import type { RangeSet } from '../allocator/range-set.ts'
 import { completeRangeSets, formatRangeSet, isGateway, rangeOf } from '../allocator/range-set.ts'
+import { invalid, readAddress, readPrefix, readRoute, refuseSeveralPerFamily } from '../values.ts'
 
 interface RangeDocument {
   subnet: string
@@ -65,7 +65,10 @@ export function parseHostLocalConfig(
       'set ipam.ranges, [[{"subnet": "10.1.0.0/16"}]] for example, or the capability ipRanges and let the runtime give them',
     )
   const rangeSets = completeRangeSets(configured)
-  refuseSeveralPerFamily(request.cniVersion, rangeSets)
+  refuseSeveralPerFamily(
+    request.cniVersion,
+    rangeSets.map(set => set[0]?.start.length),
+  )
   return {
     directory: directoryOf(request.network, ipam.dataDir),
     rangeSets,
@@ -95,23 +98,6 @@ function directoryOf(network: string, dataDir: string | undefined): string {
   return `${dataDir || defaultDataDir}/${network}`
 }
 
-/** Results of CNI 0.2.0 and before hold one address per family. */
-export class SeveralPerFamilyError extends CniError {
-  constructor(cniVersion: string) {
-    super(
-      ErrorCode.invalidNetworkConfig,
-      `CNI version ${cniVersion} does not support more than 1 address per family`,
-      'set cniVersion to 0.3.0 or later, or give one range set per family',
-    )
-  }
-}
-
-function refuseSeveralPerFamily(cniVersion: string, rangeSets: readonly RangeSet[]): void {
-  if (cniVersion !== '0.1.0' && cniVersion !== '0.2.0') return
-  const ofIpv4 = rangeSets.filter(set => set[0]?.start.length === 4).length
-  if (ofIpv4 > 1 || rangeSets.length - ofIpv4 > 1) throw new SeveralPerFamilyError(cniVersion)
-}
-
 function named(path: string, sets: readonly (readonly RangeDocument[])[]): RangeOptions[][] {
   return sets.map((set, index) => set.map((range, position) => readRange(range, `${path}[${index}][${position}]`)))
 }
@@ -119,42 +105,9 @@ function named(path: string, sets: readonly (readonly RangeDocument[])[]): Range
 function readRange({ subnet, rangeStart, rangeEnd, gateway }: RangeDocument, path: string): RangeOptions {
   return {
     subnet: readPrefix(subnet, `${path}.subnet`),
-    rangeStart: readOptional(rangeStart, `${path}.rangeStart`),
-    rangeEnd: readOptional(rangeEnd, `${path}.rangeEnd`),
-    gateway: readOptional(gateway, `${path}.gateway`),
-  }
-}
-
-function readPrefix(text: string, path: string): Prefix {
-  const prefix = parsePrefix(text)
-  if (prefix !== undefined) return prefix
-  throw invalid(
-    `${JSON.stringify(path)} is ${JSON.stringify(text)}, but must be a prefix`,
-    'write an address and a prefix length: "10.1.0.0/16", "2001:db8::/64"',
-  )
-}
-
-function readAddress(text: string, path: string): IpAddress {
-  const address = parseAddress(text)
-  if (address !== undefined) return address
-  throw invalid(
-    `${JSON.stringify(path)} is ${JSON.stringify(text)}, but must be an address`,
-    'write it without leading zeros and without a prefix length: "10.1.0.5", "2001:db8::5"',
-  )
-}
-
-/** As in Go, an empty text leaves an address unset. */
-function readOptional(text: string | undefined, path: string): IpAddress | undefined {
-  return text ? readAddress(text, path) : undefined
-}
-
-function readRoute({ dst, gw, ...rest }: Route, index: number): Route {
-  const path = `ipam.routes[${index}]`
-  const gateway = readOptional(gw, `${path}.gw`)
-  return {
-    dst: formatPrefix(readPrefix(dst, `${path}.dst`)),
-    ...(gateway && { gw: formatAddress(gateway) }),
-    ...rest,
+    rangeStart: readAddress(rangeStart, `${path}.rangeStart`),
+    rangeEnd: readAddress(rangeEnd, `${path}.rangeEnd`),
+    gateway: readAddress(gateway, `${path}.gateway`),
   }
 }
 
@@ -203,8 +156,4 @@ function assignRequested(addresses: readonly IpAddress[], sets: readonly RangeSe
       `one address is taken from each range set: ${sets.map(formatRangeSet).join(' and ')}`,
     )
   return assigned
-}
-
-function invalid(message: string, remedy: string): CniError {
-  return new CniError(ErrorCode.invalidNetworkConfig, message, remedy)
 }

@@ -10,7 +10,8 @@ import { allocate } from '../allocator/allocate.ts'
 import { checkHeld, exhaustedRangeSet } from '../allocator/inspect.ts'
 import { formatRangeSet } from '../allocator/range-set.ts'
 import { collectGarbage, release } from '../allocator/release.ts'
-import { parseDirectory, parseHostLocalConfig, SeveralPerFamilyError } from './config.ts'
+import { SeveralPerFamilyError } from '../values.ts'
+import { parseDirectory, parseHostLocalConfig } from './config.ts'
 
 function add(request: AttachmentRequest): Result {
   const config = parseHostLocalConfig(request)

@@ -28,6 +28,7 @@ const parts: Readonly<Record<string, string>> = {
   host: 'plugins/host/main.ts',
   'host-local': 'ipam/host-local/main.ts',
   loopback: 'plugins/loopback/main.ts',
+  macvlan: 'plugins/macvlan/main.ts',
   static: 'ipam/static/main.ts',
 }
 

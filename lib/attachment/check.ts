@@ -1,13 +1,13 @@
 /** CHECK: the container's interface is as ADD left it. What later plugins of the chain may change is left to them. */
 
-import { equalAddresses, parseAddress } from '../address/address.ts'
+import { equalAddresses, type IpAddress, parseAddress } from '../address/address.ts'
 import { formatMac } from '../address/mac.ts'
 import { formatPrefix, networkOf, type Prefix, parsePrefix, samePrefix } from '../address/prefix.ts'
 import { CniError, ErrorCode } from '../cni/errors.ts'
 import type { AttachmentRequest, Result, Route } from '../cni/types.ts'
 import { listAddresses } from '../netlink/route/addr/index.ts'
 import { getLink, type Link } from '../netlink/route/link/index.ts'
-import { listRoutes } from '../netlink/route/route/index.ts'
+import { listRoutes, type Route as PresentRoute } from '../netlink/route/route/index.ts'
 import type { NetlinkSocket } from '../netlink/socket.ts'
 
 /** @throws CniError code 102 */
@@ -67,27 +67,36 @@ export function checkAddresses(container: NetlinkSocket, link: Link, prefixes: r
   }
 }
 
-/**
- * Through whichever link: another attachment may have the same route already, and the result may name another's. In
- * whichever table where the result names none: sbr moves routes to tables of its own, and results before 1.1.0 cannot
- * name one.
- */
+/** @throws CniError code 105 */
 export function checkRoutes(container: NetlinkSocket, ifname: string, routes: readonly Route[]): void {
-  if (routes.length === 0) return
-  const present = listRoutes(container)
-  for (const route of routes) {
+  const missing = missingRoute(container, routes)
+  if (missing === undefined) return
+  failCheck(
+    `route to ${missing.dst}${missing.gw ? ` via ${missing.gw}` : ''} is gone from the container, which had it through "${ifname}"`,
+  )
+}
+
+/**
+ * The first of the routes that the namespace lacks. Through whichever link: another attachment may have the same route
+ * already, and the result may name another's. In whichever table where the result names none: sbr moves routes to tables
+ * of its own, and results before 1.1.0 cannot name one.
+ */
+export function missingRoute(socket: NetlinkSocket, routes: readonly Route[]): Route | undefined {
+  if (routes.length === 0) return undefined
+  const present = listRoutes(socket)
+  return routes.find(route => {
     const destination = parsePrefix(route.dst)
     const gateway = route.gw ? parseAddress(route.gw) : undefined
-    if (destination === undefined) continue
-    const found = present.some(
+    if (destination === undefined) return false
+    return !present.some(
       one =>
         (route.table === undefined || one.table === route.table) &&
         samePrefix(one.destination, networkOf(destination)) &&
-        (gateway === undefined || (one.gateway !== undefined && equalAddresses(one.gateway, gateway))),
+        (gateway === undefined || hasGateway(one, gateway)),
     )
-    if (!found)
-      failCheck(
-        `route to ${route.dst}${route.gw ? ` via ${route.gw}` : ''} is gone from the container, which had it through "${ifname}"`,
-      )
-  }
+  })
+}
+
+function hasGateway({ gateway, nextHops = [] }: PresentRoute, wanted: IpAddress): boolean {
+  return [{ gateway }, ...nextHops].some(hop => hop.gateway !== undefined && equalAddresses(hop.gateway, wanted))
 }

@@ -1,0 +1,107 @@
+/**
+ * What the plugins and cnictl say to overlayd, and what it answers: one line of JSON each way over a unix socket, one
+ * request per connection.
+ *
+ *     -> {"version":1,"verb":"join","network":"web","containerId":"c1","ifname":"eth0"}
+ *     <- {"answer":{"vni":4096,"port":4789,"local":"192.0.2.1","mtu":0}}
+ *     <- {"error":{"code":7,"msg":"...","details":"..."}}
+ */
+
+/** Raised when a request or an answer changes so that an older side would misread it. */
+export const AGENT_PROTOCOL_VERSION = 1
+
+/** Where the agent listens unless told otherwise. */
+export const DEFAULT_AGENT_SOCKET = '/run/cnikit/overlayd.sock'
+
+/** Releases that the agent was not there to take, one file each. */
+export const SPOOL_DIRECTORY = '/var/lib/cnikit/overlayd/spool'
+
+/** One interface of one container in one network. */
+export interface AgentAttachment {
+  readonly network: string
+  readonly containerId: string
+  readonly ifname: string
+}
+
+export interface JoinRequest extends AgentAttachment {
+  /** What the configuration fixes; absent: as the network has it, or as the agent chooses for a new network. */
+  readonly vni?: number
+  readonly port?: number
+  /** 0 or absent: derived from the underlay on each host. */
+  readonly mtu?: number
+}
+
+export interface JoinAnswer {
+  readonly vni: number
+  readonly port: number
+  /** This host's tunnel address. */
+  readonly local: string
+  /** The network's MTU; 0: derived from the underlay. */
+  readonly mtu: number
+}
+
+export interface ServicePort {
+  /** A port or a range: 8080, "8000-8010". */
+  readonly published: number | string
+  readonly target: number | string
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
+  /** Addresses of hosts on which it is published; none: all. */
+  readonly hostAddresses?: readonly string[]
+  readonly mode: 'mesh' | 'local'
+}
+
+/** A service that the attachment is a replica of. */
+export interface ServiceMembership {
+  readonly name: string
+  readonly ports: readonly ServicePort[]
+  readonly affinity: 'none' | 'client'
+  readonly virtualAddress?: string
+}
+
+export interface PublishRequest extends AgentAttachment {
+  readonly mac: string
+  /** With prefix lengths: "10.0.0.5/24". */
+  readonly addresses: readonly string[]
+  /** The runtime asked for these addresses by name: a dead node's claim to them gives way. */
+  readonly explicit?: boolean
+  readonly services?: readonly ServiceMembership[]
+}
+
+export interface CheckRequest extends AgentAttachment {
+  /** What the container's interface has; what is absent is not compared. */
+  readonly mac?: string
+  readonly addresses?: readonly string[]
+}
+
+export interface GcRequest {
+  readonly network: string
+  readonly validAttachments: readonly { readonly containerId: string; readonly ifname: string }[]
+}
+
+/** Request and answer of every verb. A module of the agent that serves another verb adds its line here. */
+export interface AgentVerbs {
+  /** Before any link is built: the network's numbers, this host a member of it. */
+  join: { request: JoinRequest; answer: JoinAnswer }
+  /** The endpoint, and its services, known to all hosts; answered when committed and programmed here. */
+  publish: { request: PublishRequest; answer: Record<string, never> }
+  /** The opposite of join and publish; succeeds also for what is unknown. */
+  withdraw: { request: AgentAttachment; answer: Record<string, never> }
+  /** @throws code 105 */
+  check: { request: CheckRequest; answer: Record<string, never> }
+  /** Withdraws this host's attachments of the network that are not listed. */
+  gc: { request: GcRequest; answer: { removed: readonly AgentAttachment[] } }
+  /** @throws code 50 when join would fail */
+  status: { request: { network?: string }; answer: Record<string, never> }
+}
+
+export type AgentVerb = keyof AgentVerbs
+export type AgentRequest<V extends AgentVerb> = AgentVerbs[V]['request']
+export type AgentAnswer<V extends AgentVerb> = AgentVerbs[V]['answer']
+
+/** A request as it is sent. */
+export type RequestLine<V extends AgentVerb = AgentVerb> = AgentRequest<V> & { version: number; verb: V }
+
+/** An answer as it is sent. */
+export type AnswerLine =
+  | { readonly answer: unknown }
+  | { readonly error: { readonly code: number; readonly msg: string; readonly details?: string } }

@@ -30,6 +30,18 @@ export function randomMac(): MacAddress {
   const mac = allocate(6)
   // Not the runtime's own generator: loading that costs an executable 0.8 ms.
   libc.getrandom(mac, mac.length, 0)
+  return localUnicast(mac)
+}
+
+/** An address of the same kind made of a digest: always the same for the same text. @param hex 12 digits at least */
+export function macFromHex(hex: string): MacAddress {
+  const mac = allocate(6)
+  for (let index = 0; index < 6; index++) mac[index] = Number.parseInt(hex.slice(index * 2, index * 2 + 2), 16)
+  return localUnicast(mac)
+}
+
+/** Bits of the first byte, IEEE 802-2014, 8.2.2: not for a group, and administered locally. */
+function localUnicast(mac: MacAddress): MacAddress {
   mac[0] = ((mac[0] ?? 0) & 0xfc) | 2
   return mac
 }

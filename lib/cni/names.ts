@@ -1,6 +1,7 @@
 /** Names derived from the attachment, so that DEL, CHECK and GC find what ADD made without remembering anything. */
 
 import { sha512 } from '../sys/host.ts'
+import type { AttachmentId } from './types.ts'
 
 /** As the Go plugins, so that users and tools recognise it. */
 const HOST_VETH_PREFIX = 'veth'
@@ -22,6 +23,13 @@ const ALIAS_LENGTH = 255
 /** What a link of ours carries as its alias: GC finds a network's links by it, and `ip link` shows it to people. */
 export function linkAlias(network: string, containerId: string, ifname: string): string {
   return `${linkAliasPrefix(network)}${containerId} ${ifname}`.slice(0, ALIAS_LENGTH)
+}
+
+/** The attachment that an alias names; undefined for an alias that is not ours. */
+export function readLinkAlias(alias: string): (AttachmentId & { readonly network: string }) | undefined {
+  const [owner, network, containerId, ifname, ...more] = alias.split(' ')
+  if (owner !== 'cnikit' || network === undefined || containerId === undefined || ifname === undefined) return undefined
+  return more.length === 0 ? { network, containerId, ifname } : undefined
 }
 
 /** How the aliases of all the network's links begin. */

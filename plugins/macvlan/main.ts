@@ -1,0 +1,7 @@
+/** The executable "macvlan". */
+
+import { hostLocal } from '../../ipam/host-local/plugin.ts'
+import { runPlugin } from '../../lib/cni/run.ts'
+import { macvlan } from './plugin.ts'
+
+await runPlugin(macvlan, [hostLocal])

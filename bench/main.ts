@@ -1,7 +1,7 @@
 /**
  * Our executables and Debian's Go plugins, side by side in one run; prints a Markdown table.
  *
- * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain steps host-local crowd memory
+ * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan steps host-local crowd memory
  */
 
 import { parseArgs } from 'node:util'
@@ -9,12 +9,13 @@ import { type Case, type Row, table } from './case.ts'
 import { masquerade, memory, plain } from './cases/bridge.ts'
 import { crowd } from './cases/crowd.ts'
 import { hostLocal } from './cases/host-local.ts'
+import { macvlan } from './cases/macvlan.ts'
 import { start } from './cases/start.ts'
 import { stepByStep } from './cases/steps.ts'
 import { Contender } from './contender.ts'
 import { machineLine } from './machine.ts'
 
-const cases: readonly Case[] = [start, masquerade, plain, stepByStep, hostLocal, crowd, memory]
+const cases: readonly Case[] = [start, masquerade, plain, macvlan, stepByStep, hostLocal, crowd, memory]
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '30' }, filter: { type: 'string', multiple: true, default: [] } },
 })

@@ -175,7 +175,8 @@ export class HostAccess {
     )
   }
 
-  #addRoutes({ index }: Link, { mac, mtu }: Link, ways: readonly Way[]): void {
+  #addRoutes({ index, mtu }: Link, link: Link, ways: readonly Way[]): void {
+    const { mac } = link
     this.#host.executeAll([
       ...ways.map(({ destination }) => replaceNeighbourRequest({ index, address: destination, mac })),
       ...ways.map(({ destination, source }) =>
@@ -184,8 +185,8 @@ export class HostAccess {
           index,
           priority: this.#metric,
           preferredSource: source,
-          // The link's own is the master's, and what is too long for the container is dropped on its way.
-          mtu,
+          // What is too long for the container is dropped on its way.
+          mtu: link.mtu < mtu ? link.mtu : undefined,
         }),
       ),
     ])

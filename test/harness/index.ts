@@ -1,6 +1,7 @@
 /** What a test in test/netns works with; start at withHost(). */
 
 export { Child } from './children.ts'
+export { Cluster, ClusterHost, type ClusterOptions, type NamedNamespace, Station, withCluster } from './cluster.ts'
 export { execute, type Outcome, output, programPath } from './execute.ts'
 export { createHost, endHost, Host, withHost } from './host.ts'
 export { readOnlyRoot } from './mounts.ts'

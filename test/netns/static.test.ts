@@ -189,7 +189,9 @@ for (const [what, { ipam, config, args }] of Object.entries(comparable))
           new Network(host, {}, pluginDir).runAs('static', { ...request, pluginDir }),
         )
         t.equal(ours?.status, 0, cniVersion)
-        t.strictSame(ours?.json, theirs?.json, cniVersion)
+        // Debian's prints an empty "dns" in 1.0.0 as well, later ones do not.
+        const filled = [ours, theirs].map(answer => ({ dns: {}, ...(answer?.json as object) }))
+        t.strictSame(filled[0], filled[1], cniVersion)
       }
     }),
   )

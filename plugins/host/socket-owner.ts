@@ -5,7 +5,7 @@ import {
   fileSystemType,
   listDirectory,
   O,
-  open,
+  openIfExists,
   readFileIfExists,
   readLink,
   statusOf,
@@ -68,19 +68,21 @@ function unlessGone<T>(look: () => T): T | undefined {
   }
 }
 
-const CONTROL_GROUPS = '/sys/fs/cgroup'
+/** Where hosts mount version 2: alone, or beside version 1, whose hierarchies number their directories each on its own. */
+const controlGroupMounts = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'] as const
 /** CGROUP2_SUPER_MAGIC, linux/magic.h */
 const CONTROL_GROUPS_2 = 0x63677270
 
-/**
- * The path of a control group below the root, by its directory's inode; undefined for the root, where it is not found,
- * and on hosts with version 1, whose hierarchies number their directories each on its own.
- */
+/** The path of a control group below the root, by its directory's inode; undefined for the root and where it is not found. */
 export function controlGroupPath(id: bigint | undefined): string | undefined {
-  const root = statusOf(CONTROL_GROUPS)
-  if (id === undefined || root === undefined || root.inode === id) return undefined
-  if (withDescriptor(open(CONTROL_GROUPS, O.RDONLY), fileSystemType) !== CONTROL_GROUPS_2) return undefined
-  return findDirectory(CONTROL_GROUPS, id)?.slice(CONTROL_GROUPS.length)
+  const mount = controlGroupMounts.find(isControlGroups2)
+  if (id === undefined || mount === undefined) return undefined
+  return findDirectory(mount, id)?.slice(mount.length)
+}
+
+function isControlGroups2(path: string): boolean {
+  const fd = openIfExists(path, O.RDONLY)
+  return fd !== undefined && withDescriptor(fd, fileSystemType) === CONTROL_GROUPS_2
 }
 
 function findDirectory(directory: string, inode: bigint): string | undefined {

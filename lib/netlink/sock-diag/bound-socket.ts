@@ -55,7 +55,8 @@ export function listBoundSockets(
     const answers = socket.dump(socketFormat, boundSocketsRequest(transport, family, bytecode))
     for (const answer of answers) {
       const { state, sourcePort = 0 } = answer.header
-      if (state === transports[transport].state && wanted.has(sourcePort)) found.push(...decode(transport, answer))
+      if (state === transports[transport].state && wanted.has(sourcePort))
+        found.push(...decodeBoundSocket(transport, answer))
     }
   }
   return found
@@ -74,7 +75,8 @@ export function boundSocketsRequest(transport: Transport, family: Family, byteco
 
 type SocketAnswer = Answer<ReturnType<(typeof socketFormat)['header']['decode']>, (typeof socketFormat)['attributes']>
 
-function decode(transport: Transport, { header, attributes }: SocketAnswer): BoundSocket[] {
+/** One for each address that the socket is bound to; none for a family that is not IP. */
+export function decodeBoundSocket(transport: Transport, { header, attributes }: SocketAnswer): BoundSocket[] {
   const family = familyFromNumber(header.family)
   if (family === undefined) return []
   const own = family === 4 ? header.source.slice(0, 4) : header.source

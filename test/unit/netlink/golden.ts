@@ -15,13 +15,13 @@ function fromHex(text: string): Uint8Array<ArrayBuffer> {
 }
 
 /** The messages of a file, by the command that they belong to. */
-export function readGolden(name: 'requests' | 'replies'): Map<string, Uint8Array<ArrayBuffer>[]> {
+export function readGolden(name: 'requests' | 'replies' | 'sock-diag'): Map<string, Uint8Array<ArrayBuffer>[]> {
   const found = new Map<string, Uint8Array<ArrayBuffer>[]>()
   let current: Uint8Array<ArrayBuffer>[] = []
   for (const line of readFileSync(join(repositoryRoot, 'test/unit/netlink/golden', `${name}.txt`), 'utf8').split(
     '\n',
   )) {
-    if (/^# (ip|bridge) /.test(line)) {
+    if (/^# (ip|bridge|ss) /.test(line)) {
       current = []
       found.set(line.slice(2), current)
     } else if (line !== '' && !line.startsWith('#')) {

@@ -37,8 +37,8 @@ export interface WriteTime {
 export type Entry =
   /** No such file. */
   | { readonly kind: 'absent' }
-  /** A file that was not written whole: its address is free. */
-  | { readonly kind: 'torn' }
+  /** A file that was not written whole, or that marks when its address was given back: the address is free. */
+  | { readonly kind: 'torn'; readonly written: WriteTime }
   /** What is no address file in spite of its name (a directory, a broken link): its address cannot be handed out. */
   | { readonly kind: 'foreign' }
   | { readonly kind: 'taken'; readonly owner: Owner; readonly written: WriteTime }
@@ -92,10 +92,22 @@ export class AddressFiles {
     }
   }
 
-  /** When the address's file was written; undefined where there is none, or none that is a regular file. */
+  /** When the address's file was written; undefined where there is none, or none with a content. */
   writtenAt(address: IpAddress): WriteTime | undefined {
     const status = statusOf(this.#path(address), { followLinks: false })
-    return status !== undefined && isRegular(status) ? writeTime(status) : undefined
+    return status !== undefined && isRegular(status) && status.size > 0 ? writeTime(status) : undefined
+  }
+
+  /** When the address was given back with `empty`; undefined for one that is taken, or was never given back. */
+  emptiedAt(address: IpAddress): WriteTime | undefined {
+    const status = statusOf(this.#path(address), { followLinks: false })
+    return status !== undefined && isRegular(status) && status.size === 0 ? writeTime(status) : undefined
+  }
+
+  /** Gives an address back and leaves an empty file, whose time says when. @throws SysError */
+  empty(address: IpAddress): void {
+    const fd = openIfExists(this.#path(address), O.WRONLY | O.TRUNC | O.NONBLOCK)
+    if (fd !== undefined) close(fd)
   }
 
   /** False where there was none. @throws SysError */
@@ -150,7 +162,8 @@ function readEntry(fd: number): Entry {
   if (!isRegular(status)) return { kind: 'foreign' }
   const length = readAt(fd, contentBuffer, 0)
   const owner = decodeOwner(decodeText(contentBuffer.subarray(0, length)))
-  return owner === undefined ? { kind: 'torn' } : { kind: 'taken', owner, written: writeTime(status) }
+  const written = writeTime(status)
+  return owner === undefined ? { kind: 'torn', written } : { kind: 'taken', owner, written }
 }
 
 function isRegular(status: FileStatus): boolean {

@@ -34,37 +34,67 @@ export interface Allocation {
   readonly range: Range
 }
 
+/** No address of a range set can be handed out now. */
+export class ExhaustedError extends CniError {
+  readonly rangeSet: number
+
+  /** @param coolDown seconds until the first of the free addresses may be used again; undefined when none is free */
+  constructor(set: RangeSet, index: number, directory: string, coolDown: number | undefined) {
+    const none = `failed to allocate for range ${index}: no IP addresses available in range set: ${formatRangeSet(set)}`
+    if (coolDown === undefined)
+      super(
+        ErrorCode.poolExhausted,
+        none,
+        `all are held, see ${directory}; let the runtime run GC, delete attachments, or give the network more ranges`,
+      )
+    else
+      super(
+        ErrorCode.tryAgainLater,
+        none,
+        `those that are free were given back just now: the first may be used again in ${Math.ceil(coolDown)} s`,
+      )
+    this.name = 'ExhaustedError'
+    this.rangeSet = index
+  }
+}
+
 /**
  * Takes an address from each range set, or none at all. What the attachment holds already it is given again.
  *
- * @throws CniError 102 when a set is exhausted, 103 when a requested address is taken, 104 when the attachment holds another
+ * @throws ExhaustedError 102 when a set is exhausted
+ * @throws CniError 103 when a requested address is taken, 104 when the attachment holds another
  * @throws LockTimeoutError, SysError
  */
 export function allocate(request: AllocationRequest): Allocation[] {
   makeDirectories(request.directory)
-  return withState(request.directory, 'change', state => {
-    const attachment = new Attachment(state, request)
-    try {
-      const allocations = request.rangeSets.map((set, index) => attachment.addressFrom(set, index))
-      attachment.stamp()
-      return allocations
-    } catch (error) {
-      attachment.undo()
-      throw error
-    }
-  })
+  return withState(request.directory, 'change', state => takeAddresses(state, request))
+}
+
+/** As `allocate`, for who has the lock already. */
+export function takeAddresses(state: AllocationState, request: Omit<AllocationRequest, 'directory'>): Allocation[] {
+  const attachment = new Attachment(state, request)
+  try {
+    const allocations = request.rangeSets.map((set, index) => attachment.addressFrom(set, index))
+    attachment.stamp()
+    return allocations
+  } catch (error) {
+    attachment.undo()
+    throw error
+  }
 }
 
 /** What one attachment takes in one go. */
 class Attachment {
   readonly #state: AllocationState
-  readonly #request: AllocationRequest
+  readonly #request: Omit<AllocationRequest, 'directory'>
   readonly #taken: IpAddress[] = []
   readonly #key: ContainerKey
   readonly #stamp: Stamp | undefined
   readonly #held: readonly Held[]
+  /** In seconds, of the addresses that were passed over in the set. */
+  #shortestCoolDown: number | undefined
 
-  constructor(state: AllocationState, request: AllocationRequest) {
+  constructor(state: AllocationState, request: Omit<AllocationRequest, 'directory'>) {
     this.#state = state
     this.#request = request
     this.#key = containerKey(request.containerId)
@@ -80,7 +110,7 @@ class Attachment {
       if (range === undefined) throw new RangeError(`${formatAddress(address)} is not in ${formatRangeSet(set)}`)
       return { address, range }
     } catch (error) {
-      if (!(error instanceof CniError)) throw error
+      if (!(error instanceof CniError) || error instanceof ExhaustedError) throw error
       throw new CniError(error.code, `failed to allocate for range ${index}: ${error.message}`, error.details)
     }
   }
@@ -134,6 +164,7 @@ class Attachment {
   }
 
   #takeNext(set: RangeSet, index: number): IpAddress {
+    this.#shortestCoolDown = undefined
     const cursor = this.#state.files.cursor(index)
     const address = this.#takeFirstFree(set, cursor)
     if (address !== undefined) return address
@@ -141,20 +172,24 @@ class Attachment {
     if (!this.#state.rebuilt) throw new StaleIndexError('no address is free')
     const reclaimed = reclaim(this.#state, this.#key) > 0 ? this.#takeFirstFree(set, cursor) : undefined
     if (reclaimed !== undefined) return reclaimed
-    throw new CniError(
-      ErrorCode.poolExhausted,
-      `no IP addresses available in range set: ${formatRangeSet(set)}`,
-      `all are held, see ${this.#state.files.directory}; let the runtime run GC, delete attachments, or give the network more ranges`,
-    )
+    throw new ExhaustedError(set, index, this.#state.files.directory, this.#shortestCoolDown)
   }
 
   #takeFirstFree(set: RangeSet, cursor: IpAddress | undefined): IpAddress | undefined {
-    for (const segment of segmentsAfter(set, cursor)) {
-      for (let address = firstFree(this.#state, set, segment); address !== undefined; ) {
+    for (const [first, last] of segmentsAfter(set, cursor)) {
+      for (let from: IpAddress | undefined = first; from !== undefined; ) {
+        const address = firstFree(this.#state, set, [from, last])
+        if (address === undefined) break
+        const coolDown = this.#state.coolDownLeft(address)
+        if (coolDown > 0) {
+          this.#shortestCoolDown = Math.min(coolDown, this.#shortestCoolDown ?? coolDown)
+          from = nextAddress(address)
+          continue
+        }
         if (this.#take(address)) return address
         // Its name is taken by what came without the lock just now, or by no file at all.
         this.#state.index.block(address)
-        address = firstFree(this.#state, set, [address, segment[1]])
+        from = address
       }
     }
     return undefined

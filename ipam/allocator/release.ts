@@ -8,6 +8,7 @@ import { statusOf } from '../../lib/sys/file.ts'
 import type { Owner } from './entry.ts'
 import { containerKey, encodeOwner } from './entry.ts'
 import { deadHoldings } from './reclaim.ts'
+import type { AllocationState, StateOptions } from './state.ts'
 import { withState } from './state.ts'
 
 /**
@@ -17,13 +18,14 @@ import { withState } from './state.ts'
  * @throws CniError that names every address that could not be given back, after the others were
  * @throws LockTimeoutError, SysError
  */
-export function release(directory: string, { containerId, ifname }: AttachmentId): void {
+export function release(directory: string, { containerId, ifname }: AttachmentId, options?: StateOptions): void {
   if (statusOf(directory) === undefined) return
-  withState(directory, 'change', state => {
+  const giveBack = (state: AllocationState) => {
     const held = state.heldBy(containerId, ifname)
     const exact = held.filter(({ owner }) => owner.ifname !== undefined)
     forEach(exact.length > 0 ? exact : held, ({ address }) => state.release(containerKey(containerId), address))
-  })
+  }
+  withState(directory, 'change', giveBack, options)
 }
 
 /**
@@ -33,9 +35,13 @@ export function release(directory: string, { containerId, ifname }: AttachmentId
  * @throws CniError that names every address that could not be given back, after the others were
  * @throws LockTimeoutError, SysError
  */
-export function collectGarbage(directory: string, valid: readonly AttachmentId[] | undefined): void {
+export function collectGarbage(
+  directory: string,
+  valid: readonly AttachmentId[] | undefined,
+  options?: StateOptions,
+): void {
   if (statusOf(directory) === undefined) return
-  withState(directory, 'change', state => {
+  const collect = (state: AllocationState) => {
     if (valid === undefined) {
       forEach(deadHoldings(state), ({ container, address }) => state.release(container, address))
       return
@@ -46,10 +52,11 @@ export function collectGarbage(directory: string, valid: readonly AttachmentId[]
       ifname === undefined ? containers.has(containerId) : contents.has(encodeOwner(containerId, ifname))
     forEach(state.files.list(), address => {
       const entry = state.files.read(address)
-      if (entry.kind === 'torn') state.files.remove(address)
+      if (entry.kind === 'torn' && state.coolDownLeft(address) === 0) state.files.remove(address)
       if (entry.kind === 'taken' && !isValid(entry.owner)) state.release(containerKey(entry.owner.containerId), address)
     })
-  })
+  }
+  withState(directory, 'change', collect, options)
 }
 
 /** Does what can be done, and reports at the end what could not. */

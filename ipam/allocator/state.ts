@@ -22,14 +22,22 @@ export interface Held extends Holding {
   readonly owner: Owner
 }
 
+/** How a network keeps its addresses. */
+export interface StateOptions {
+  /** For how long an address that was given back is not handed out again, unless asked for. Default 0: not at all. */
+  readonly coolDownSeconds?: number
+}
+
 export class AllocationState {
   readonly files: AddressFiles
   readonly boot: BootId | undefined
+  readonly #coolDownSeconds: number
   readonly #file: IndexFile | undefined
   #index: AddressIndex
   #rebuilt = false
 
-  constructor(directory: string) {
+  constructor(directory: string, { coolDownSeconds = 0 }: StateOptions = {}) {
+    this.#coolDownSeconds = coolDownSeconds
     this.files = new AddressFiles(directory)
     this.boot = currentBoot()
     this.#file = openIndexFile(directory, this.boot)
@@ -63,10 +71,20 @@ export class AllocationState {
     return held
   }
 
-  /** Gives an address back. @throws SysError when its file cannot be removed */
+  /** Gives an address back. @throws SysError when its file cannot be removed, or emptied for the cool-down */
   release(container: ContainerKey, address: IpAddress): void {
-    this.files.remove(address)
+    if (this.#coolDownSeconds > 0) this.files.empty(address)
+    else this.files.remove(address)
     this.#index.remove(container, address)
+  }
+
+  /** For how many more seconds a free address is to be left alone; 0 for one that may be handed out. */
+  coolDownLeft(address: IpAddress): number {
+    const emptied = this.#coolDownSeconds > 0 ? this.files.emptiedAt(address) : undefined
+    if (emptied === undefined) return 0
+    const age = Date.now() / 1000 - emptied.seconds - emptied.nanoseconds / 1e9
+    // Further away than the cool-down in either direction: the time is up, or the clock was set back meanwhile.
+    return Math.abs(age) < this.#coolDownSeconds ? this.#coolDownSeconds - age : 0
   }
 
   save(): void {
@@ -91,10 +109,15 @@ export class AllocationState {
  * @param access a look leaves the index file as it is
  * @throws LockTimeoutError
  */
-export function withState<T>(directory: string, access: 'change' | 'look', run: (state: AllocationState) => T): T {
+export function withState<T>(
+  directory: string,
+  access: 'change' | 'look',
+  run: (state: AllocationState) => T,
+  options?: StateOptions,
+): T {
   const path = `${directory}/lock`
   const underLock = () => {
-    const state = new AllocationState(directory)
+    const state = new AllocationState(directory, options)
     try {
       const result = runUntilFresh(state, run)
       if (access === 'change') state.save()

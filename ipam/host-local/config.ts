@@ -2,33 +2,23 @@
 
 import { schema, validate } from '#validators/host-local'
 import type { IpAddress } from '../../lib/address/address.ts'
-import { equalAddresses, formatAddress, parseAddress } from '../../lib/address/address.ts'
-import { parsePrefix } from '../../lib/address/prefix.ts'
 import { normalise, parseConfig } from '../../lib/cni/config.ts'
-import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { AttachmentRequest, NetworkRequest, Route } from '../../lib/cni/types.ts'
-import type { RangeOptions } from '../allocator/range.ts'
 import type { RangeSet } from '../allocator/range-set.ts'
-import { completeRangeSets, formatRangeSet, isGateway, rangeOf } from '../allocator/range-set.ts'
-import { invalid, readAddress, readPrefix, readRoute, refuseSeveralPerFamily } from '../values.ts'
-
-interface RangeDocument {
-  subnet: string
-  rangeStart?: string
-  rangeEnd?: string
-  gateway?: string
-}
+import { completeRangeSets } from '../allocator/range-set.ts'
+import { type RangeDocument, readRange, readRangeSets } from '../range-document.ts'
+import { assignRequested, type RequestDocument, requestedAddresses } from '../requested.ts'
+import { invalid, readRoute, refuseSeveralPerFamily } from '../values.ts'
 
 /** The document, keys in the schema's spelling. */
-interface HostLocalDocument {
+interface HostLocalDocument extends RequestDocument {
   ipam: Partial<RangeDocument> & {
     ranges?: RangeDocument[][]
     routes?: Route[]
     dataDir?: string
     resolvConf?: string
   }
-  args?: { cni?: { ips?: string[] } }
-  runtimeConfig?: { ips?: string[]; ipRanges?: RangeDocument[][] }
+  runtimeConfig?: RequestDocument['runtimeConfig'] & { ipRanges?: RangeDocument[][] }
   capabilities?: Record<string, boolean>
 }
 
@@ -53,9 +43,9 @@ export function parseHostLocalConfig(
   const { ipam, runtimeConfig } = document
   const legacy = ipam.subnet === undefined ? [] : [[{ ...ipam, subnet: ipam.subnet }]]
   const configured = [
-    ...named('runtimeConfig.ipRanges', runtimeConfig?.ipRanges ?? []),
+    ...readRangeSets('runtimeConfig.ipRanges', runtimeConfig?.ipRanges ?? []),
     ...legacy.map(set => set.map(range => readRange(range, 'ipam'))),
-    ...named('ipam.ranges', ipam.ranges ?? []),
+    ...readRangeSets('ipam.ranges', ipam.ranges ?? []),
   ]
   // STATUS comes without what the runtime gives with each attachment.
   const areGivenLater = request.command === 'STATUS' && document.capabilities?.ipRanges === true
@@ -96,64 +86,4 @@ export function parseDirectory(request: NetworkRequest): string {
 
 function directoryOf(network: string, dataDir: string | undefined): string {
   return `${dataDir || defaultDataDir}/${network}`
-}
-
-function named(path: string, sets: readonly (readonly RangeDocument[])[]): RangeOptions[][] {
-  return sets.map((set, index) => set.map((range, position) => readRange(range, `${path}[${index}][${position}]`)))
-}
-
-function readRange({ subnet, rangeStart, rangeEnd, gateway }: RangeDocument, path: string): RangeOptions {
-  return {
-    subnet: readPrefix(subnet, `${path}.subnet`),
-    rangeStart: readAddress(rangeStart, `${path}.rangeStart`),
-    rangeEnd: readAddress(rangeEnd, `${path}.rangeEnd`),
-    gateway: readAddress(gateway, `${path}.gateway`),
-  }
-}
-
-/** From CNI_ARGS, args and runtimeConfig together, each once. */
-function requestedAddresses(
-  { args, runtimeConfig }: HostLocalDocument,
-  cniArguments: ReadonlyMap<string, string> | undefined,
-): IpAddress[] {
-  const fromArguments = cniArguments?.get('IP')
-  const all = [
-    ...(fromArguments ? [readRequested(fromArguments, 'IP in CNI_ARGS', ErrorCode.invalidEnvironment)] : []),
-    ...(args?.cni?.ips ?? []).map((text, index) => readRequested(text, `args.cni.ips[${index}]`)),
-    ...(runtimeConfig?.ips ?? []).map((text, index) => readRequested(text, `runtimeConfig.ips[${index}]`)),
-  ]
-  return all.filter((address, index) => all.findIndex(other => equalAddresses(other, address)) === index)
-}
-
-/** A prefix length may stand there; it is the range's that counts. */
-function readRequested(text: string, path: string, code: number = ErrorCode.invalidNetworkConfig): IpAddress {
-  const address = parseAddress(text) ?? parsePrefix(text)?.address
-  if (address !== undefined) return address
-  throw new CniError(
-    code,
-    `cannot understand ip: ${path} is ${JSON.stringify(text)}`,
-    'give an address: "10.1.0.5", "2001:db8::5"',
-  )
-}
-
-/** Gives each range set the address that is asked of it. @throws CniError 7 when one is left over, or is a gateway */
-function assignRequested(addresses: readonly IpAddress[], sets: readonly RangeSet[]): (IpAddress | undefined)[] {
-  const left = new Set(addresses)
-  const assigned = sets.map((set, index) => {
-    const address = addresses.find(candidate => left.has(candidate) && rangeOf(set, candidate) !== undefined)
-    if (address === undefined) return undefined
-    left.delete(address)
-    if (isGateway(set, address))
-      throw invalid(
-        `failed to allocate for range ${index}: requested ip ${formatAddress(address)} is subnet's gateway`,
-        'ask for another address, or set another gateway for the range',
-      )
-    return address
-  })
-  if (left.size > 0)
-    throw invalid(
-      `failed to allocate all requested IPs: ${[...left].map(formatAddress).join(' ')}`,
-      `one address is taken from each range set: ${sets.map(formatRangeSet).join(' and ')}`,
-    )
-  return assigned
 }

@@ -26,6 +26,7 @@ export const libcSymbols = {
   futimens: ['i32', 'i32', 'ptr'],
   flock: ['i32', 'i32', 'i32'],
   usleep: ['i32', 'u32'],
+  clock_gettime: ['i32', 'i32', 'ptr'],
   getpid: ['i32'],
   getrandom: ['i64', 'ptr', 'usize', 'u32'],
   _exit: ['i32', 'i32'],

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict'
 import { libc } from '#libc'
 import { allocate, cString } from '../../../lib/sys/bytes.ts'
 import { attempt, check } from '../../../lib/sys/call.ts'
+import { bootTimeSeconds } from '../../../lib/sys/clock.ts'
 import { Errno, type ErrnoName, SysError } from '../../../lib/sys/errno.ts'
-import { close, O, open, statusOfDescriptor, withDescriptor } from '../../../lib/sys/file.ts'
+import { close, O, open, readFile, statusOfDescriptor, withDescriptor } from '../../../lib/sys/file.ts'
 import { libcSymbols } from '../../../lib/sys/libc-symbols.ts'
 import { claim } from './claim.ts'
 
@@ -41,6 +42,13 @@ export function checkCalls(directory: string): void {
       }
       assert.ok(libc.getpid() > 0)
     }
+  })
+
+  claim('the time since the start of the host is that of /proc/uptime', () => {
+    const uptime = () => Number(readFile('/proc/uptime').split(' ')[0])
+    const [before, now, after] = [uptime(), bootTimeSeconds(), uptime()]
+    // /proc/uptime is cut to hundredths.
+    assert.ok(before <= now && now < after + 0.01, `${before} ${now} ${after}`)
   })
 
   claim('a failure is minus one, also where the result has 64 bits', () => {

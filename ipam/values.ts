@@ -63,6 +63,16 @@ export function refuseSeveralPerFamily(cniVersion: string, lengths: readonly (nu
   if (ofIpv4 > 1 || lengths.length - ofIpv4 > 1) throw new SeveralPerFamilyError(cniVersion)
 }
 
+/** `ipam.dataDir`, checked by hand for the verbs that take a configuration with faults. @throws CniError 7 */
+export function readDataDirectory(dataDir: unknown, otherwise: string): string {
+  if (dataDir === undefined || dataDir === '') return otherwise
+  if (typeof dataDir === 'string' && dataDir.startsWith('/')) return dataDir
+  throw invalid(
+    `"ipam.dataDir" is ${JSON.stringify(dataDir)}, but must be an absolute path`,
+    `leave it out for the default, ${otherwise}`,
+  )
+}
+
 export function invalid(message: string, remedy: string): CniError {
   return new CniError(ErrorCode.invalidNetworkConfig, message, remedy)
 }

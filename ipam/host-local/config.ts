@@ -8,7 +8,7 @@ import type { RangeSet } from '../allocator/range-set.ts'
 import { completeRangeSets } from '../allocator/range-set.ts'
 import { type RangeDocument, readRange, readRangeSets } from '../range-document.ts'
 import { assignRequested, type RequestDocument, requestedAddresses } from '../requested.ts'
-import { invalid, readRoute, refuseSeveralPerFamily } from '../values.ts'
+import { invalid, readDataDirectory, readRoute, refuseSeveralPerFamily } from '../values.ts'
 
 /** The document, keys in the schema's spelling. */
 interface HostLocalDocument extends RequestDocument {
@@ -74,16 +74,10 @@ export function parseHostLocalConfig(
  * @throws CniError 7
  */
 export function parseDirectory(request: NetworkRequest): string {
-  const document = normalise(request.config, schema) as { ipam?: { dataDir?: unknown } }
-  const dataDir = document.ipam?.dataDir ?? ''
-  if (typeof dataDir !== 'string' || !/^(\/|$)/.test(dataDir))
-    throw invalid(
-      `"ipam.dataDir" is ${JSON.stringify(dataDir)}, but must be an absolute path`,
-      `leave it out for the default, ${defaultDataDir}`,
-    )
-  return directoryOf(request.network, dataDir)
+  const { ipam } = normalise(request.config, schema) as { ipam?: { dataDir?: unknown } }
+  return directoryOf(request.network, ipam?.dataDir)
 }
 
-function directoryOf(network: string, dataDir: string | undefined): string {
-  return `${dataDir || defaultDataDir}/${network}`
+function directoryOf(network: string, dataDir: unknown): string {
+  return `${readDataDirectory(dataDir, defaultDataDir)}/${network}`
 }

@@ -78,6 +78,36 @@ export interface GcRequest {
   readonly validAttachments: readonly { readonly containerId: string; readonly ifname: string }[]
 }
 
+/** A range of an address pool, and how long the prefixes are of the blocks into which it is divided. */
+export interface BlockRange {
+  readonly subnet: string
+  readonly start: string
+  readonly end: string
+  readonly gateway: string
+  readonly blockLength: number
+}
+
+export interface BlockRequest extends AgentAttachment {
+  readonly pool: string
+  /** The plugin's `dataDir`, where the answer is to be seen as well; has to be the agent's. */
+  readonly dataDirectory: string
+  /** All range sets of the network, and the number of the one that an address is wanted from. */
+  readonly rangeSets: readonly (readonly BlockRange[])[]
+  readonly rangeSet: number
+  /** Blocks that the plugin knows, and which have no address to give. */
+  readonly full: readonly string[]
+  /** An address that has to be in the block; one in another node's block is borrowed. */
+  readonly wanted?: string
+  readonly coolDownSeconds: number
+  /** STATUS: nothing is taken, the answer says what could be. */
+  readonly look?: boolean
+}
+
+export interface BlockAnswer {
+  /** The block, or the borrowed address. */
+  readonly held: string
+}
+
 /** Request and answer of every verb. A module of the agent that serves another verb adds its line here. */
 export interface AgentVerbs {
   /** Before any link is built: the network's numbers, this host a member of it. */
@@ -90,6 +120,8 @@ export interface AgentVerbs {
   check: { request: CheckRequest; answer: Record<string, never> }
   /** Withdraws this host's attachments of the network that are not listed. */
   gc: { request: GcRequest; answer: { removed: readonly AgentAttachment[] } }
+  /** A block of addresses for this node (ipam/cluster). @throws code 102 when none is left, 103 when the address is taken */
+  block: { request: BlockRequest; answer: BlockAnswer }
   /** @throws code 50 when join would fail */
   status: { request: { network?: string }; answer: Record<string, never> }
 }

@@ -12,13 +12,13 @@ const ETHERNET_BYTES = 6
 
 /** Interfaces keep their names, whatever CNI_IFNAME says, and have no sandbox: they are the host's. */
 export function describeHostNetwork({ interfaces, routes }: HostNetwork): Result {
-  return {
-    interfaces: interfaces.map(describe),
-    ips: interfaces.flatMap(({ link, addresses }, index) =>
-      addresses.map(address => describeAddress(address, index, gatewayOf(address, link.index, routes))),
-    ),
-    routes: routes.flatMap(route => describeRoute(route, interfaces)),
+  const ips: IpConfig[] = []
+  for (const [index, { link, addresses }] of interfaces.entries()) {
+    for (const address of addresses) ips.push(describeAddress(address, index, gatewayOf(address, link.index, routes)))
   }
+  const described: Route[] = []
+  for (const route of routes) described.push(...describeRoute(route, interfaces))
+  return { interfaces: interfaces.map(describe), ips, routes: described }
 }
 
 /** The hardware address of a tunnel has another length, or is its own IP address. */

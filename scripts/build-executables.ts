@@ -24,6 +24,7 @@ function bun(...parameters: string[]): void {
 /** Parts of the executable, by the name that it is called by. */
 const parts: Readonly<Record<string, string>> = {
   bridge: 'plugins/bridge/main.ts',
+  cluster: 'ipam/cluster/main.ts',
   cnictl: 'cnictl/executable.ts',
   host: 'plugins/host/main.ts',
   'host-local': 'ipam/host-local/main.ts',

@@ -15,10 +15,12 @@ import { withState } from './state.ts'
 
 /**
  * Checks that an attachment holds an address of every range set.
+ * @param plugin that says so
  * @param expected addresses that it is said to have; those in the ranges must be the ones it holds
  * @throws CniError 105
  */
 export function checkHeld(
+  plugin: string,
   directory: string,
   { containerId, ifname }: AttachmentId,
   rangeSets: readonly RangeSet[],
@@ -30,7 +32,7 @@ export function checkHeld(
   ).map(({ address }) => address)
   if (held.length === 0)
     throw failed(
-      `host-local: Failed to find address added by container ${containerId}`,
+      `${plugin}: Failed to find address added by container ${containerId}`,
       `no file in ${directory} names it`,
     )
   for (const [index, set] of rangeSets.entries()) {

@@ -50,7 +50,7 @@ function refuseAsAddDid(request: AttachmentRequest): void {
 function check(request: AttachmentRequest): void {
   const { directory, rangeSets } = parseHostLocalConfig(request)
   const expected = (request.prevResult?.ips ?? []).flatMap(({ address }) => parsePrefix(address)?.address ?? [])
-  checkHeld(directory, request, rangeSets, expected)
+  checkHeld('host-local', directory, request, rangeSets, expected)
 }
 
 function gc(request: GcRequest): void {

@@ -35,6 +35,7 @@ const table = [
   [38, 'ENOSYS', 'function not implemented'],
   [39, 'ENOTEMPTY', 'directory not empty'],
   [40, 'ELOOP', 'too many levels of symbolic links'],
+  [54, 'EXFULL', 'exchange full'],
   [61, 'ENODATA', 'no data available'],
   [75, 'EOVERFLOW', 'value too large'],
   [85, 'ERESTART', 'interrupted, to be restarted'],

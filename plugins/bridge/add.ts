@@ -3,6 +3,7 @@
 import { formatMac } from '../../lib/address/mac.ts'
 import { isPrefix, type Prefix } from '../../lib/address/prefix.ts'
 import { deriveAddressing } from '../../lib/attachment/addressing.ts'
+import { type AddressPlan, enableForwarding, planGatewayAddresses } from '../../lib/attachment/gateway.ts'
 import { configureInterface, mustGetLink, refuseExistingInterface } from '../../lib/attachment/interface.ts'
 import { allocateAddresses } from '../../lib/attachment/ipam.ts'
 import {
@@ -11,16 +12,16 @@ import {
   describeInterface,
   refuseWithoutAddresses,
 } from '../../lib/attachment/result.ts'
+import { SharedBridge } from '../../lib/attachment/shared-bridge.ts'
 import { type Sockets, withSockets } from '../../lib/attachment/sockets.ts'
+import { createVethPair, type VethPair, waitForPort } from '../../lib/attachment/veth-port.ts'
+import { hostVethName, linkAlias } from '../../lib/cni/names.ts'
 import { runTransaction, type Transaction } from '../../lib/cni/transaction.ts'
 import type { AttachmentRequest, Interface, Result } from '../../lib/cni/types.ts'
 import { addMasquerade, deleteMasquerade, type MasqueradeBackend } from '../../lib/firewall/masquerade.ts'
-import { addSpoofCheck, deleteSpoofCheck } from '../../lib/firewall/spoof-check.ts'
+import { addSpoofCheck, CHECKED_PORTS_GROUP, deleteSpoofCheck } from '../../lib/firewall/spoof-check.ts'
 import { type Link, setLink } from '../../lib/netlink/route/link/index.ts'
-import { SharedBridge } from './bridge-link.ts'
 import { type BridgeConfig, parseBridgeConfig } from './config.ts'
-import { type AddressPlan, enableForwarding, planGatewayAddresses } from './gateway.ts'
-import { createVethPair, type VethPair, waitForPort } from './port.ts'
 import { setPortVlans, usesVlans } from './port-vlan.ts'
 import { hasVlanGateway, SharedVlanGateway } from './vlan-gateway.ts'
 
@@ -40,7 +41,7 @@ interface AddressedBridge extends Addressed {
 
 function build(transaction: Transaction, request: AttachmentRequest, config: BridgeConfig, sockets: Sockets): Result {
   const { host, container, namespace } = sockets
-  const shared = new SharedBridge(host, config)
+  const shared = new SharedBridge(host, { ...config, vlanFiltering: usesVlans(config) })
   const bridge = shared.use(transaction)
   const sharedGateway = hasVlanGateway(config) ? new SharedVlanGateway(host, config, shared) : undefined
   const vlanGateway = sharedGateway?.use(transaction, bridge)
@@ -58,7 +59,7 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
   // may want to find the interface, as dhcp does.
   let addressed = ipamType !== undefined && request.builtins.has(ipamType) ? address(ipamType) : undefined
 
-  const pair = createVethPair(transaction, host, request, config, { bridge, namespace: namespace.fd })
+  const pair = createPort(transaction, request, config, sockets, bridge)
   if (usesVlans(config)) setPortVlans(transaction, host, mustGetLink(host, pair.hostName), config)
   shared.release()
   if (config.macSpoofCheck) checkSources(transaction, request, pair)
@@ -83,6 +84,27 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
   sharedGateway?.waitUntilReady()
   const interfaces = describeInterfaces(request, { bridge, port, pair, vlanGateway })
   return composeResult(interfaces, CONTAINER_INTERFACE, addressed, config.dns)
+}
+
+/** The veth pair of the attachment. */
+function createPort(
+  transaction: Transaction,
+  request: AttachmentRequest,
+  config: BridgeConfig,
+  { host, namespace }: Sockets,
+  bridge: Link,
+): VethPair {
+  const { network, containerId, ifname } = request
+  const { hairpinMode: hairpin, portIsolation: isolated } = config
+  return createVethPair(transaction, host, {
+    name: hostVethName(network, containerId, ifname),
+    alias: linkAlias(network, containerId, ifname),
+    bridge: bridge.index,
+    mtu: config.mtu,
+    container: { name: ifname, namespace: namespace.fd, mac: config.mac },
+    ...(hairpin || isolated ? { settings: { hairpin, isolated } } : {}),
+    ...(config.macSpoofCheck ? { group: CHECKED_PORTS_GROUP } : {}),
+  })
 }
 
 function checkSources(transaction: Transaction, request: AttachmentRequest, pair: VethPair): void {

@@ -11,6 +11,8 @@ import {
   ownAddresses,
   requirePrevResult,
 } from '../../lib/attachment/check.ts'
+import { forwardingSysctls } from '../../lib/attachment/gateway.ts'
+import { findBridge } from '../../lib/attachment/shared-bridge.ts'
 import { withSockets } from '../../lib/attachment/sockets.ts'
 import { delegateCheck } from '../../lib/cni/delegate.ts'
 import { hostVethName } from '../../lib/cni/names.ts'
@@ -21,9 +23,7 @@ import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import { getLink, type Link } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { readSysctlIfExists } from '../../lib/netns/sysctl.ts'
-import { findBridge } from './bridge-link.ts'
 import { type BridgeConfig, parseBridgeConfig } from './config.ts'
-import { forwardingSysctls } from './gateway.ts'
 import { missingVlans, usesVlans } from './port-vlan.ts'
 import { findVlanGateway, hasVlanGateway, isInVlan, type VlanGatewayConfig } from './vlan-gateway.ts'
 

@@ -1,12 +1,12 @@
 /** STATUS: whether ADD can be served. */
 
+import { findBridge } from '../../lib/attachment/shared-bridge.ts'
 import { withHostSocket } from '../../lib/attachment/sockets.ts'
 import { answerStatus } from '../../lib/attachment/status.ts'
 import { delegateStatus } from '../../lib/cni/delegate.ts'
 import type { NetworkRequest } from '../../lib/cni/types.ts'
 import { masqueradeStatus } from '../../lib/firewall/masquerade.ts'
 import { spoofCheckStatus } from '../../lib/firewall/spoof-check.ts'
-import { findBridge } from './bridge-link.ts'
 import { parseBridgeConfig } from './config.ts'
 import { findVlanGateway, hasVlanGateway } from './vlan-gateway.ts'
 

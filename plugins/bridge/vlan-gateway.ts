@@ -8,6 +8,10 @@
  */
 
 import { randomMac } from '../../lib/address/mac.ts'
+import { AddressChanges } from '../../lib/attachment/address-changes.ts'
+import { type AddressPlan, prepareGatewaySysctls } from '../../lib/attachment/gateway.ts'
+import type { SharedBridge } from '../../lib/attachment/shared-bridge.ts'
+import { highMac, waitForPort } from '../../lib/attachment/veth-port.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { vlanGatewayPortName } from '../../lib/cni/names.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
@@ -23,11 +27,7 @@ import {
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { withNamespaceLock } from '../../lib/netns/namespace-lock.ts'
 import { Errno } from '../../lib/sys/errno.ts'
-import { AddressChanges } from './address-changes.ts'
-import type { SharedBridge } from './bridge-link.ts'
 import type { BridgeConfig } from './config.ts'
-import { type AddressPlan, prepareGatewaySysctls } from './gateway.ts'
-import { highMac, waitForPort } from './port.ts'
 import { hasVlan, replaceVlans } from './port-vlan.ts'
 
 /** A VLAN's gateway on a bridge, as the configuration names them. */

@@ -1,19 +1,38 @@
 /** The bridge itself: found or made, and shared with other containers whose ADD may run at the same time. */
 
-import { randomMac } from '../../lib/address/mac.ts'
-import { samePrefix } from '../../lib/address/prefix.ts'
-import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
-import type { Transaction } from '../../lib/cni/transaction.ts'
-import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
-import { addLink, deleteLink, getLink, type Link, listLinks, setLink } from '../../lib/netlink/route/link/index.ts'
-import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { shareNamespaceLock, withNamespaceLock } from '../../lib/netns/namespace-lock.ts'
-import { Errno } from '../../lib/sys/errno.ts'
-import { close } from '../../lib/sys/file.ts'
+import { randomMac } from '../address/mac.ts'
+import { samePrefix } from '../address/prefix.ts'
+import { CniError, ErrorCode } from '../cni/errors.ts'
+import type { Transaction } from '../cni/transaction.ts'
+import { listAddresses } from '../netlink/route/addr/index.ts'
+import {
+  addLinkRequest,
+  deleteLink,
+  getLink,
+  type Link,
+  listLinks,
+  setLink,
+  setLinkRequest,
+} from '../netlink/route/link/index.ts'
+import type { NetlinkSocket } from '../netlink/socket.ts'
+import { shareNamespaceLock, withNamespaceLock } from '../netns/namespace-lock.ts'
+import { Errno } from '../sys/errno.ts'
+import { close } from '../sys/file.ts'
 import { AddressChanges } from './address-changes.ts'
-import type { BridgeConfig } from './config.ts'
 import { type AddressPlan, prepareGatewaySysctls } from './gateway.ts'
-import { usesVlans } from './port-vlan.ts'
+
+/** What a plugin wants of a bridge. */
+export interface SharedBridgeConfig {
+  /** Its name. */
+  readonly bridge: string
+  /** 0 leaves the choice to the kernel. */
+  readonly mtu: number
+  readonly duplicateAddressDetection: boolean
+  readonly promiscMode?: boolean
+  readonly vlanFiltering?: boolean
+  /** Given to a bridge that is made here. */
+  readonly alias?: string
+}
 
 /** The bridge of that name, or undefined. @throws CniError code 104 when the name is another kind of link's */
 export function findBridge(socket: NetlinkSocket, name: string): Link | undefined {
@@ -33,14 +52,14 @@ export function findBridge(socket: NetlinkSocket, name: string): Link | undefine
  */
 export class SharedBridge {
   readonly #socket: NetlinkSocket
-  readonly #config: BridgeConfig
+  readonly #config: SharedBridgeConfig
   #lock: number | undefined
   #created = false
   /** As it was before this ADD. */
   #found: Link | undefined
   readonly #addresses: AddressChanges
 
-  constructor(socket: NetlinkSocket, config: BridgeConfig) {
+  constructor(socket: NetlinkSocket, config: SharedBridgeConfig) {
     this.#socket = socket
     this.#config = config
     this.#addresses = new AddressChanges(socket, config)
@@ -76,14 +95,14 @@ export class SharedBridge {
   }
 
   #create(): Link {
-    const { bridge: name, mtu, duplicateAddressDetection } = this.#config
-    try {
-      // An address of its own: a bridge without one takes its lowest port's, and changes it as ports come and go.
-      addLink(this.#socket, { name, kind: 'bridge', mac: randomMac(), ...(mtu > 0 ? { mtu } : {}) })
-      this.#created = true
-    } catch (error) {
-      if ((error as { errno?: number }).errno !== Errno.EEXIST) throw error
-    }
+    const { bridge: name, mtu, duplicateAddressDetection, alias } = this.#config
+    // An address of its own: a bridge without one takes its lowest port's, and changes it as ports come and go.
+    const [failure] = this.#socket.tryAll([
+      addLinkRequest({ name, kind: 'bridge', mac: randomMac(), ...(mtu > 0 ? { mtu } : {}) }),
+      ...(alias === undefined ? [] : [setLinkRequest({ name, alias })]),
+    ])
+    if (failure === undefined) this.#created = true
+    else if (failure.errno !== Errno.EEXIST) throw failure
     prepareGatewaySysctls(name, duplicateAddressDetection)
     const bridge = findBridge(this.#socket, name)
     if (bridge === undefined) throw new CniError(ErrorCode.tryAgainLater, `bridge "${name}" vanished while it was made`)
@@ -91,8 +110,8 @@ export class SharedBridge {
   }
 
   #withProperties(bridge: Link): Link {
-    const { promiscMode } = this.#config
-    const filter = usesVlans(this.#config) && !bridge.bridge?.vlanFiltering
+    const { promiscMode = false, vlanFiltering = false } = this.#config
+    const filter = vlanFiltering && !bridge.bridge?.vlanFiltering
     const promiscuous = promiscMode && !bridge.promiscuous
     const mac = bridge.mac !== undefined && hasNoMacOfItsOwn(bridge) ? bridge.mac : undefined
     if (!filter && !promiscuous && mac === undefined && bridge.up) return bridge

@@ -1,12 +1,12 @@
 /** The bridge, or a link on it, as a router: its addresses, and forwarding. */
 
-import { familyOf } from '../../lib/address/address.ts'
-import { formatPrefix, type Prefix, prefixesOverlap, samePrefix } from '../../lib/address/prefix.ts'
-import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
-import type { Transaction } from '../../lib/cni/transaction.ts'
-import { type Address, listAddresses } from '../../lib/netlink/route/addr/index.ts'
-import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { readSysctl, writeSysctl, writeSysctlIfExists } from '../../lib/netns/sysctl.ts'
+import { familyOf } from '../address/address.ts'
+import { formatPrefix, type Prefix, prefixesOverlap, samePrefix } from '../address/prefix.ts'
+import { CniError, ErrorCode } from '../cni/errors.ts'
+import type { Transaction } from '../cni/transaction.ts'
+import { type Address, listAddresses } from '../netlink/route/addr/index.ts'
+import type { NetlinkSocket } from '../netlink/socket.ts'
+import { readSysctl, writeSysctl, writeSysctlIfExists } from '../netns/sysctl.ts'
 
 /** What a gateway lacks, and what is in the way. */
 export interface AddressPlan {

@@ -1,9 +1,9 @@
 /** Changes to the addresses of a link that all containers share: made once, however many ask, and undone together. */
 
-import type { Prefix } from '../../lib/address/prefix.ts'
-import { type Address, AddressFlag, addAddress, deleteAddress } from '../../lib/netlink/route/addr/index.ts'
-import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { Errno } from '../../lib/sys/errno.ts'
+import type { Prefix } from '../address/prefix.ts'
+import { type Address, AddressFlag, addAddress, deleteAddress } from '../netlink/route/addr/index.ts'
+import type { NetlinkSocket } from '../netlink/socket.ts'
+import { Errno } from '../sys/errno.ts'
 import type { AddressPlan } from './gateway.ts'
 
 export class AddressChanges {

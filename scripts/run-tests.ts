@@ -1,14 +1,18 @@
 /**
- * Runs compiled tests with tap and ends with a line "N passed, N failed".
+ * Runs compiled tests and ends with a line "N passed, N failed": on the host with tap, and on a second kernel.
  *
- * Usage: node dist/node/scripts/run-tests.js [unit|netns|runtime|path/to/x.test.ts]...   (all, when none is named)
+ * Usage: node dist/node/scripts/run-tests.js [--vm] [unit|netns|runtime|vm|path/to/x.test.ts]...   (all, when none is named)
+ *
+ * `vm` is test/vm and test/netns in guests; with --vm, all that is named runs there.
  */
 
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { TapCounts } from './tap-counts.ts'
+import { parseArgs } from 'node:util'
+import { type Counts, TapCounts } from './tap-counts.ts'
+import { cannotPrepare, runInGuests } from './vm/run.ts'
 
 const suites = ['unit', 'netns', 'runtime']
 
@@ -25,28 +29,56 @@ function testFiles(names: readonly string[]): string[] {
   })
 }
 
-const named = process.argv.slice(2)
-const files = testFiles(named.length > 0 ? named : suites.filter(suite => existsSync(join('test', suite))))
-const compiled = files.map(file => join('dist/node', file.replace(/\.ts$/, '.js')))
-// It makes every Node process start slower, by more than a whole plugin takes.
-const { NODE_EXTRA_CA_CERTS: _, ...environment } = process.env
-const tap = spawn(
-  'node_modules/.bin/tap',
-  ['run', '--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=300', '--reporter=tap', ...compiled],
-  { stdio: ['ignore', 'pipe', 'inherit'], env: environment },
-)
+/** Runs compiled files with tap. */
+async function runOnHost(files: readonly string[]): Promise<Counts> {
+  // It makes every Node process start slower, by more than a whole plugin takes.
+  const { NODE_EXTRA_CA_CERTS: _, ...environment } = process.env
+  const tap = spawn(
+    'node_modules/.bin/tap',
+    ['run', '--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=300', '--reporter=tap', ...files],
+    { stdio: ['ignore', 'pipe', 'inherit'], env: environment },
+  )
+  const counter = new TapCounts()
+  const ended = new Promise<number>(resolve => tap.on('close', status => resolve(status ?? 1)))
+  tap.on('error', error => console.error(`tap could not be run: ${error.message}`))
+  for await (const line of createInterface({ input: tap.stdout }))
+    for (const shown of counter.read(line)) console.log(shown)
+  for (const line of counter.rest()) console.log(line)
 
-const counter = new TapCounts()
-const ended = new Promise<number>(resolve => tap.on('close', status => resolve(status ?? 1)))
-tap.on('error', error => console.error(`tap could not be run: ${error.message}`))
-for await (const line of createInterface({ input: tap.stdout }))
-  for (const shown of counter.read(line)) console.log(shown)
-for (const line of counter.rest()) console.log(line)
+  const status = await ended
+  const counts = counter.counts()
+  // A run that fails without a failed assertion, or without any assertion, has failed all the same.
+  const broken = counts.failed === 0 && (status !== 0 || counts.passed === 0) ? 1 : 0
+  return { ...counts, failed: counts.failed + broken }
+}
 
-const status = await ended
-const { passed, failed, skipped } = counter.counts()
-if (skipped > 0) console.log(`${skipped} skipped`)
-// A run that fails without a failed assertion, or without any assertion, has failed all the same.
-const broken = failed === 0 && (status !== 0 || passed === 0) ? 1 : 0
-console.log(`${passed} passed, ${failed + broken} failed`)
-process.exitCode = failed + broken === 0 ? 0 : 1
+/** Runs compiled files on the second kernel. A machine that cannot have one fails, unless its owner waives it. */
+async function runOnSecondKernel(files: readonly string[]): Promise<Counts> {
+  const obstacle = cannotPrepare()
+  if (obstacle === undefined) return await runInGuests(files)
+  const waived = process.env.CNIKIT_WITHOUT_VM === '1' && process.env.CI === undefined
+  console.log(`NOT TESTED ON THE SECOND KERNEL: ${files.length} test files did not run. ${obstacle}`)
+  if (!waived)
+    console.log('To be content with this kernel on a machine of your own, set CNIKIT_WITHOUT_VM=1; CI never is.')
+  return { passed: 0, failed: waived ? 0 : 1, skipped: waived ? files.length : 0 }
+}
+
+const { values: flags, positionals: named } = parseArgs({
+  options: { vm: { type: 'boolean', default: false } },
+  allowPositionals: true,
+})
+const onlyOnSecondKernel = (name: string): boolean => flags.vm || name === 'vm' || name.startsWith('test/vm/')
+const names = named.length > 0 ? named : [...suites.filter(suite => existsSync(join('test', suite))), 'vm']
+const compiled = (file: string): string => join('dist/node', file.replace(/\.ts$/, '.js'))
+const onHost = testFiles(names.filter(name => !onlyOnSecondKernel(name))).map(compiled)
+const inGuests = testFiles(
+  names.filter(onlyOnSecondKernel).flatMap(name => (name === 'vm' ? ['test/vm', 'netns'] : [name])),
+).map(compiled)
+
+const runs: Counts[] = []
+if (onHost.length > 0) runs.push(await runOnHost(onHost))
+if (inGuests.length > 0) runs.push(await runOnSecondKernel(inGuests))
+const sum = (kind: keyof Counts): number => runs.reduce((total, counts) => total + counts[kind], 0)
+if (sum('skipped') > 0) console.log(`${sum('skipped')} skipped`)
+console.log(`${sum('passed')} passed, ${sum('failed')} failed`)
+process.exitCode = sum('failed') === 0 && runs.length > 0 ? 0 : 1

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sets up a fresh Debian for building, testing, measuring and showing cnikit: the packages of the system that are
 # missing, then those of npm. Needs Node and nothing else; does nothing, and quickly, when all is there.
+# With the word "vm": what the second kernel needs, instead (scripts/run-tests.ts asks for that when it comes to it).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,6 +18,11 @@ node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)'
 # What the tests, the benchmark and the demo run. containernetworking-plugins are the Go plugins they compare with.
 packages='ca-certificates iproute2 iptables nftables iputils-ping curl procps
   containernetworking-plugins containerd podman runc busybox-static strace'
+if [ "${1:-}" = vm ]; then
+  packages='qemu-system-x86 busybox-static kmod'
+  # Debian 12 ships it with qemu.
+  grep -q '^VERSION_ID="12"' /etc/os-release || packages="$packages virtiofsd"
+fi
 # shellcheck disable=SC2086 # one word each
 installed=" $(dpkg-query -W -f '${db:Status-Status}=${Package} ' $packages 2>/dev/null || true)"
 missing=''
@@ -35,6 +41,8 @@ if [ -n "$missing" ]; then
   fi
   rm -f "$log"
 fi
+
+[ "${1:-}" != vm ] || exec sh scripts/vm/prepare.sh
 
 # npm writes this file last.
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then

@@ -27,6 +27,7 @@ const parts: Readonly<Record<string, string>> = {
   cluster: 'ipam/cluster/main.ts',
   cnictl: 'cnictl/executable.ts',
   host: 'plugins/host/main.ts',
+  'host-device': 'plugins/host-device/main.ts',
   'host-local': 'ipam/host-local/main.ts',
   loopback: 'plugins/loopback/main.ts',
   macvlan: 'plugins/macvlan/main.ts',

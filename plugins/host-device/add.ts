@@ -1,0 +1,139 @@
+/** ADD: the device moves into the container, with addresses and routes. */
+
+import { deriveAddressing } from '../../lib/attachment/addressing.ts'
+import {
+  bringUpRequests,
+  configureInterface,
+  mustGetLink,
+  refuseExistingInterface,
+} from '../../lib/attachment/interface.ts'
+import { allocateAddresses } from '../../lib/attachment/ipam.ts'
+import {
+  type Addressed,
+  composeResult,
+  describeInterface,
+  refuseWithoutAddresses,
+} from '../../lib/attachment/result.ts'
+import { type Sockets, withSockets } from '../../lib/attachment/sockets.ts'
+import { runTransaction, type Transaction } from '../../lib/cni/transaction.ts'
+import type { AttachmentRequest, Result } from '../../lib/cni/types.ts'
+import { getLink, type Link } from '../../lib/netlink/route/link/index.ts'
+import { Errno } from '../../lib/sys/errno.ts'
+import { isSelected, listRecorded, missingDevice } from './away.ts'
+import { type HostDeviceConfig, parseHostDeviceConfig, requireSelector, type Selector } from './config.ts'
+import { findDevice, isForProgram, pciAddress } from './device.ts'
+import { refuseIndispensable } from './guard.ts'
+import { type Home, withHome } from './home.ts'
+import { bringBack, type LostSettings, readLostSettings } from './lost-settings.ts'
+import { recordOf } from './record.ts'
+import { moveHome, moveIn, restore } from './travel.ts'
+
+export function add(request: AttachmentRequest): Result {
+  const config = parseHostDeviceConfig(request)
+  const selector = requireSelector(config)
+  refuseWithoutAddresses(request, config.ipamType)
+  if (isForProgram(selector))
+    return runTransaction(request.environment, transaction => addForProgram(transaction, request, config))
+  return withSockets(request.netns, sockets =>
+    withHome(
+      request,
+      home => {
+        refuseExistingInterface(sockets.container, request.ifname, request.netns)
+        const link = mustFindDevice(home, selector)
+        const lost = readLostSettings(home.socket, link)
+        refuseIndispensable(home.socket, link, lost.routes, config)
+        return runTransaction(request.environment, transaction => {
+          const { ipamType } = config
+          const address = (type: string) => allocate(transaction, request, type)
+          // An address plugin of this executable only keeps accounts: asked first, an exhausted pool moves no device.
+          // Any other may want to find the interface, as dhcp does.
+          let addressed = ipamType !== undefined && request.builtins.has(ipamType) ? address(ipamType) : undefined
+          transaction.step(
+            `move "${link.name}" into the container as "${request.ifname}"`,
+            () => move(home, sockets, { link, lost, selector }, request),
+            record => {
+              const moved = mustGetLink(sockets.container, record.ifname)
+              const { index } = moveHome(home, sockets.container, moved, record)
+              bringBack(home.socket, index, lost)
+            },
+          )
+          if (ipamType !== undefined) addressed ??= address(ipamType)
+          const configured = transaction.step(`configure "${request.ifname}"`, () =>
+            configure(sockets, request, config, addressed),
+          )
+          const pciID = pciAddress(selector)
+          const described = { ...describeInterface(configured, request.netns), ...(pciID && { pciID }) }
+          return composeResult([described], 0, addressed, config.dns)
+        })
+      },
+      sockets.host,
+    ),
+  )
+}
+
+function allocate(transaction: Transaction, request: AttachmentRequest, type: string): Addressed {
+  const ipam = allocateAddresses(transaction, request, type)
+  return { ipam, addressing: deriveAddressing(ipam) }
+}
+
+/** A program drives the device, and is told its addresses; there is no interface. */
+function addForProgram(transaction: Transaction, request: AttachmentRequest, config: HostDeviceConfig): Result {
+  const { ipamType, dns } = config
+  if (ipamType === undefined) return dns === undefined ? {} : { dns }
+  const { ipam, addressing } = allocate(transaction, request, ipamType)
+  const names = dns ?? ipam.dns
+  return {
+    ips: [...addressing.ips],
+    routes: [...addressing.resultRoutes],
+    ...(names === undefined ? {} : { dns: names }),
+  }
+}
+
+/** A device that came back by itself, since its container's namespace is gone, is made what it was first. */
+function mustFindDevice(home: Home, selector: Selector): Link {
+  const link = findDevice(home.socket, selector) ?? findReturned(home, selector)
+  if (link !== undefined) return link
+  throw missingDevice(home, selector)
+}
+
+function findReturned(home: Home, selector: Selector): Link | undefined {
+  const back = listRecorded(home.socket).find(one => isSelected(one, selector))
+  if (back === undefined) return undefined
+  restore(home, back.link, back.record)
+  return getLink(home.socket, { index: back.link.index })
+}
+
+interface Departure {
+  readonly link: Link
+  readonly lost: LostSettings
+  readonly selector: Selector
+}
+
+function move(home: Home, sockets: Sockets, { link, lost, selector }: Departure, request: AttachmentRequest) {
+  const record = recordOf(link, home.namespace.identity, request)
+  try {
+    moveIn(home, sockets, link, record)
+    return record
+  } catch (error) {
+    // Another container was faster.
+    if ((error as { errno?: number }).errno === Errno.ENODEV) throw missingDevice(home, selector)
+    // It may have been in the container for a moment.
+    const back = getLink(home.socket, { name: link.name })
+    if (back !== undefined) bringBack(home.socket, back.index, lost)
+    throw error
+  }
+}
+
+/** Addresses and routes, if any, and the link up. */
+function configure(
+  { container, namespace }: Sockets,
+  { ifname }: AttachmentRequest,
+  { duplicateAddressDetection }: HostDeviceConfig,
+  addressed: Addressed | undefined,
+): Link {
+  if (addressed !== undefined)
+    return configureInterface(container, namespace, ifname, addressed.addressing, { duplicateAddressDetection })
+  const link = mustGetLink(container, ifname)
+  container.executeAll(bringUpRequests(link.index))
+  return link
+}

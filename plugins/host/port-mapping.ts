@@ -1,6 +1,6 @@
 /** The capability "portMappings" on a host whose ports nobody translates. */
 
-import { formatAddress, type IpAddress, parseAddress } from '../../lib/address/address.ts'
+import { equalAddresses, formatAddress, type IpAddress, parseAddress } from '../../lib/address/address.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transport } from '../../lib/netlink/sock-diag/index.ts'
 
@@ -81,8 +81,7 @@ export function describeMapping({ transport, port, address }: PortMapping): stri
 /** Whether two sockets on one port would get in each other's way. Undefined: all addresses of both families. */
 export function shareAddress(a: IpAddress | undefined, b: IpAddress | undefined): boolean {
   if (a === undefined || b === undefined) return true
-  if (a.length !== b.length) return false
-  return isUnspecified(a) || isUnspecified(b) || a.every((byte, index) => byte === b[index])
+  return equalAddresses(a, b) || (a.length === b.length && (isUnspecified(a) || isUnspecified(b)))
 }
 
 /** 0.0.0.0 or "::" */

@@ -110,7 +110,13 @@ export class HostAccess {
     if (!shim.up) failCheck(`the host's link "${shim.name}" is down`, `"ip link set ${shim.name} up" brings it back`)
     if (shim.parent !== lowerIndex(master)) failCheck(`the host's link "${shim.name}" is not on "${master.name}"`)
     const routes = this.#routesTo(shim).filter(({ priority }) => priority === this.#metric)
-    if (routes.length === 0) failCheck(`the host has lost its routes to the container through "${shim.name}"`)
+    for (const address of addresses) {
+      const found = routes.some(({ destination }) => equalAddresses(destination.address, address))
+      // None was made where the host has no address of the family.
+      if (!found && getRoute(this.#host, { destination: address })?.preferredSource !== undefined) {
+        failCheck(`the host has lost its route to ${formatAddress(address)} through "${shim.name}"`)
+      }
+    }
     for (const { destination, preferredSource } of routes) {
       const { address } = destination
       if (!addresses.some(one => equalAddresses(one, address))) {
@@ -199,10 +205,8 @@ export class HostAccess {
     )
   }
 
-  /** @returns whether there are any left */
-  #removeRoutes(shim: Link, concerned: (metric: number) => boolean): boolean {
-    const routes = this.#routesTo(shim)
-    const lost = routes.filter(({ priority }) => concerned(priority))
+  #removeRoutes(shim: Link, concerned: (metric: number) => boolean): void {
+    const lost = this.#routesTo(shim).filter(({ priority }) => concerned(priority))
     const { index } = shim
     this.#host.executeAll(
       [
@@ -211,12 +215,14 @@ export class HostAccess {
       ],
       { expected: [Errno.ESRCH, Errno.ENOENT, Errno.ENODEV] },
     )
-    return routes.length > lost.length
   }
 
   #removeUnless(isValid: (metric: number) => boolean): void {
     const shim = this.#find()
-    if (shim !== undefined && !this.#removeRoutes(shim, metric => !isValid(metric))) this.#removeUnused()
+    if (shim === undefined) return
+    this.#removeRoutes(shim, metric => !isValid(metric))
+    // Looked at anew: of several that leave at the same time, the last one sees that it is.
+    if (this.#routesTo(shim).length === 0) this.#removeUnused()
   }
 
   #removeUnused(): void {

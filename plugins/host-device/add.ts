@@ -39,9 +39,8 @@ export function add(request: AttachmentRequest): Result {
       request,
       home => {
         refuseExistingInterface(sockets.container, request.ifname, request.netns)
-        const link = mustFindDevice(home, selector)
-        const lost = readLostSettings(home.socket, link)
-        refuseIndispensable(home.socket, link, lost.routes, config)
+        const departure = chooseDevice(home, selector, config)
+        const { link, lost } = departure
         return runTransaction(request.environment, transaction => {
           const { ipamType } = config
           const address = (type: string) => allocate(transaction, request, type)
@@ -50,7 +49,7 @@ export function add(request: AttachmentRequest): Result {
           let addressed = ipamType !== undefined && request.builtins.has(ipamType) ? address(ipamType) : undefined
           transaction.step(
             `move "${link.name}" into the container as "${request.ifname}"`,
-            () => move(home, sockets, { link, lost, selector }, request),
+            () => move(home, sockets, departure, request),
             record => {
               const moved = mustGetLink(sockets.container, record.ifname)
               const { index } = moveHome(home, sockets.container, moved, record)
@@ -89,13 +88,35 @@ function addForProgram(transaction: Transaction, request: AttachmentRequest, con
   }
 }
 
-/** A device that came back by itself, since its container's namespace is gone, is made what it was first. */
-function mustFindDevice(home: Home, selector: Selector): Link {
-  const link = findDevice(home.socket, selector) ?? findReturned(home, selector)
-  if (link !== undefined) return link
-  throw missingDevice(home, selector)
+/** A device that is to leave. */
+interface Departure {
+  readonly link: Link
+  readonly lost: LostSettings
+  readonly selector: Selector
 }
 
+/** @throws CniError codes 104 and 109 */
+function chooseDevice(home: Home, selector: Selector, config: HostDeviceConfig): Departure {
+  return orMissing(home, selector, () => {
+    const link = findDevice(home.socket, selector) ?? findReturned(home, selector)
+    if (link === undefined) throw missingDevice(home, selector)
+    const lost = readLostSettings(home.socket, link)
+    refuseIndispensable(home.socket, link, lost.routes, config)
+    return { link, lost, selector }
+  })
+}
+
+/** Runs a function; when the device leaves meanwhile, another container was faster. */
+function orMissing<T>(home: Home, selector: Selector, run: () => T): T {
+  try {
+    return run()
+  } catch (error) {
+    if ((error as { errno?: number }).errno === Errno.ENODEV) throw missingDevice(home, selector)
+    throw error
+  }
+}
+
+/** A device that came back by itself, since its container's namespace is gone, is made what it was first. */
 function findReturned(home: Home, selector: Selector): Link | undefined {
   const back = listRecorded(home.socket).find(one => isSelected(one, selector))
   if (back === undefined) return undefined
@@ -103,20 +124,12 @@ function findReturned(home: Home, selector: Selector): Link | undefined {
   return getLink(home.socket, { index: back.link.index })
 }
 
-interface Departure {
-  readonly link: Link
-  readonly lost: LostSettings
-  readonly selector: Selector
-}
-
 function move(home: Home, sockets: Sockets, { link, lost, selector }: Departure, request: AttachmentRequest) {
   const record = recordOf(link, home.namespace.identity, request)
   try {
-    moveIn(home, sockets, link, record)
+    orMissing(home, selector, () => moveIn(home, sockets, link, record))
     return record
   } catch (error) {
-    // Another container was faster.
-    if ((error as { errno?: number }).errno === Errno.ENODEV) throw missingDevice(home, selector)
     // It may have been in the container for a moment.
     const back = getLink(home.socket, { name: link.name })
     if (back !== undefined) bringBack(home.socket, back.index, lost)

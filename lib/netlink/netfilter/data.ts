@@ -32,3 +32,8 @@ export const REGISTER_1 = 1
 export const REGISTER_2 = 2
 /** The first of sixteen registers of 4 bytes, which overlay the four: for the fields of a concatenation. */
 export const REGISTER_32_0 = 8
+
+/** The register so many words of 4 bytes behind the first, by the number with which the kernel gives it back. */
+export function registerAt(words: number): number {
+  return words % 4 === 0 ? REGISTER_1 + words / 4 : REGISTER_32_0 + words
+}

@@ -5,6 +5,9 @@ const datatypes = {
   mark: [19, 4],
   ether_addr: [9, 6],
   ifname: [41, 16],
+  /** Mere numbers. nft has one type for those of every length and order, which a set tells it otherwise (`keyFields`). */
+  integer24: [4, 3],
+  integer32: [4, 4],
   inet_proto: [12, 1],
   inet_service: [13, 2],
   ipv4_addr: [7, 4],
@@ -18,9 +21,13 @@ export function datatypeNumber(parts: readonly Datatype[]): number {
   return parts.reduce((number, part) => (number << 6) | datatypes[part][0], 0)
 }
 
-/** Whether it is a number that the kernel keeps in the host's byte order; all else is as it is in packets. */
+/**
+ * Whether nft takes it as a number in the host's byte order, which it also does with names of interfaces; all else is as
+ * it is in packets.
+ */
 export function isHostOrder(parts: readonly Datatype[]): boolean {
-  return parts.length === 1 && parts[0] === 'mark'
+  const [only] = parts
+  return parts.length === 1 && (only === 'mark' || only === 'ifname')
 }
 
 /** Bytes of a key. Each part of a concatenation begins in a register of its own, which has 4 bytes. */

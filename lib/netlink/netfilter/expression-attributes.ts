@@ -33,6 +33,13 @@ const tables = {
     op: [6, u32be],
     data: [7, data],
   }),
+  byteorder: attributeTable('NFTA_BYTEORDER', {
+    sreg: [1, u32be],
+    dreg: [2, u32be],
+    op: [3, u32be],
+    len: [4, u32be],
+    size: [5, u32be],
+  }),
   cmp: attributeTable('NFTA_CMP', { sreg: [1, u32be], op: [2, u32be], data: [3, data] }),
   counter,
   ct: attributeTable('NFTA_CT', { dreg: [1, u32be], key: [2, u32be], direction: [3, u8], sreg: [4, u32be] }),
@@ -47,6 +54,15 @@ const tables = {
     expr: [7, statefulExpression],
     flags: [9, u32be],
     expressions: [10, list(1, statefulExpression)],
+  }),
+  exthdr: attributeTable('NFTA_EXTHDR', {
+    dreg: [1, u32be],
+    type: [2, u8],
+    offset: [3, u32be],
+    len: [4, u32be],
+    flags: [5, u32be],
+    op: [6, u32be],
+    sreg: [7, u32be],
   }),
   fib: attributeTable('NFTA_FIB', { dreg: [1, u32be], result: [2, u32be], flags: [3, u32be] }),
   hash: attributeTable('NFTA_HASH', {
@@ -102,6 +118,7 @@ const tables = {
   range: attributeTable('NFTA_RANGE', { sreg: [1, u32be], op: [2, u32be], fromData: [3, data], toData: [4, data] }),
   redir: attributeTable('NFTA_REDIR', { regProtoMin: [1, u32be], regProtoMax: [2, u32be], flags: [3, u32be] }),
   reject: attributeTable('NFTA_REJECT', { type: [1, u32be], icmpCode: [2, u8] }),
+  rt: attributeTable('NFTA_RT', { dreg: [1, u32be], key: [2, u32be] }),
   /** An xtables target within nftables. */
   target: attributeTable('NFTA_TARGET', { name: [1, string], rev: [2, u32be], info: [3, bytes] }),
 }

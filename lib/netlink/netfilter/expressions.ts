@@ -8,17 +8,23 @@ import { REGISTER_1, VERDICT_REGISTER, Verdict } from './data.ts'
 import { type Expression, express } from './expression-attributes.ts'
 
 /** enum nft_payload_bases */
-const PayloadBase = { link: 0, network: 1, transport: 2 } as const
+export const PayloadBase = { link: 0, network: 1, transport: 2 } as const
 /** enum nft_cmp_ops */
 const Comparison = { eq: 0, neq: 1 } as const
 /** enum nft_meta_keys */
-const MetaKey = { mark: 3, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16, iifgroup: 21 } as const
+const MetaKey = { protocol: 1, mark: 3, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16, iifgroup: 21 } as const
+/** enum nft_ct_keys */
+const CtKey = { status: 2 } as const
+/** IPPROTO_* */
+const protocols = { tcp: 6, udp: 17 } as const
+/** IPS_*, linux/netfilter/nf_conntrack_common.h */
+const connectionStates = { dnat: 1 << 5 } as const
 /** NFT_LOOKUP_F_INV */
 const LOOKUP_INVERTED = 1
 /** Where the source address lies in an Ethernet header. @see linux/if_ether.h, struct ethhdr */
 const etherSourceField = { offset: 6, length: 6 } as const
 /** Where the addresses lie in the network header, and how long they are. */
-const addressFields = {
+export const addressFields = {
   ip: { nfproto: 2, length: 4, saddr: 12, daddr: 16 },
   ip6: { nfproto: 10, length: 16, saddr: 8, daddr: 24 },
 } as const
@@ -49,6 +55,32 @@ export function address(family: IpFamilyName, which: 'saddr' | 'daddr', register
     offset: field[which],
     len: field.length,
   })
+}
+
+/** Loads bytes of the transport header, or behind it: `@th,16,16` is the destination port. */
+export function transportBytes(offset: number, length: number, register = REGISTER_1): Expression {
+  return express('payload', { dreg: register, base: PayloadBase.transport, offset, len: length })
+}
+
+/** `meta l4proto udp`. */
+export function ofProtocol(protocol: keyof typeof protocols): Expression[] {
+  return [meta('l4proto'), compare('eq', Uint8Array.of(protocols[protocol]))]
+}
+
+/** `ct status != dnat`: the packet belongs to no connection whose destination was changed. */
+export function withoutStatus(state: keyof typeof connectionStates): Expression[] {
+  const mask = new Uint8Array(Uint32Array.of(connectionStates[state]).buffer)
+  return [
+    express('ct', { dreg: REGISTER_1, key: CtKey.status }),
+    express('bitwise', {
+      sreg: REGISTER_1,
+      dreg: REGISTER_1,
+      len: 4,
+      mask: { value: mask },
+      xor: { value: allocate(4) },
+    }),
+    compare('eq', allocate(4)),
+  ]
 }
 
 /** Loads the source address of an Ethernet frame: `ether saddr`. */

@@ -4,6 +4,7 @@ import { attributeTable, bytes, list, nested, string, u32be, u64be, type Values 
 import type { Request } from '../message.ts'
 import { NLM_F, request } from '../message.ts'
 import { concatenatedLength, type Datatype, datatypeNumber, isHostOrder } from './datatype.ts'
+import { type KeyField, keyFieldsEntry } from './key-fields.ts'
 import { netfilterFormat } from './subsystem.ts'
 import { type CreateOptions, createFlags, nftHeader, nftType, type TableName } from './table.ts'
 import { commentEntry, hostOrderEntry, userData } from './userdata.ts'
@@ -55,6 +56,9 @@ export interface SetName extends TableName {
 export interface SetType {
   /** One type, or several that are looked up together. */
   readonly key: readonly Datatype[]
+  /** For nft: what the parts of the key are, and those of a map's value. Needed where one of them is a mere number. */
+  readonly keyFields?: readonly KeyField[]
+  readonly valueFields?: readonly KeyField[]
   /** Of a map: what an element leads to. */
   readonly value?: readonly Datatype[] | 'verdict'
   /** Whether elements are ranges. */
@@ -91,18 +95,33 @@ function describe(type: SetType): Values<typeof setDescription> | undefined {
 }
 
 /** What nft wants to know when it prints the set. */
-function notesFor({ key, value, comment }: SetType): Uint8Array | undefined {
+function notesFor({ key, keyFields, value, valueFields, comment }: SetType): Uint8Array | undefined {
   const entries = [
     ...(isHostOrder(key) ? [hostOrderEntry('key')] : []),
+    ...(keyFields ? [keyFieldsEntry('key', keyFields)] : []),
+    ...(valueFields ? [keyFieldsEntry('data', valueFields)] : []),
     ...(Array.isArray(value) && isHostOrder(value) ? [hostOrderEntry('data')] : []),
     ...(comment !== undefined ? [commentEntry('set', comment)] : []),
   ]
   return entries.length > 0 ? userData(entries) : undefined
 }
 
+/** What the kernel keeps of a type, and gives back as it was sent. */
+export function setValues(type: SetType): Values<typeof setAttributes> {
+  const { key, value } = type
+  return {
+    flags: flagsOf(type),
+    keyType: datatypeNumber(key),
+    keyLen: concatenatedLength(key),
+    ...(value !== undefined && {
+      dataType: value === 'verdict' ? NFT_DATA_VERDICT : datatypeNumber(value),
+      dataLen: value === 'verdict' ? 0 : concatenatedLength(value),
+    }),
+  }
+}
+
 /** `nft create set`, or `create map` where the type has a value. */
 export function createSet(name: SetName, type: SetType, options: CreateOptions = {}): Request {
-  const { value } = type
   return request(setFormat, {
     type: nftType('newSet'),
     flags: createFlags(options),
@@ -111,13 +130,7 @@ export function createSet(name: SetName, type: SetType, options: CreateOptions =
     attributes: {
       table: name.table,
       name: name.set,
-      flags: flagsOf(type),
-      keyType: datatypeNumber(type.key),
-      keyLen: concatenatedLength(type.key),
-      ...(value !== undefined && {
-        dataType: value === 'verdict' ? NFT_DATA_VERDICT : datatypeNumber(value),
-        dataLen: value === 'verdict' ? 0 : concatenatedLength(value),
-      }),
+      ...setValues(type),
       desc: describe(type),
       // The kernel wants an identifier, by which later messages of the batch could name an anonymous set.
       id: 1,

@@ -13,7 +13,7 @@ export const COMMENT_MAX_BYTES = 128
 export type CommentedObject = keyof typeof COMMENT_TYPE
 
 /** One entry of user data. */
-interface Entry {
+export interface Entry {
   readonly type: number
   readonly value: Uint8Array
 }

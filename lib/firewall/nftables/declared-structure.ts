@@ -1,0 +1,68 @@
+/** Whether the kernel's table has the chains, rules and sets that a declared one has, and no others. */
+
+import { chainFormat, Hook, listChains, Policy } from '../../netlink/netfilter/chain.ts'
+import type { Expression } from '../../netlink/netfilter/expression-attributes.ts'
+import { listRules, ruleFormat } from '../../netlink/netfilter/rule.ts'
+import { listSets, setFormat, setValues } from '../../netlink/netfilter/set.ts'
+import type { NetlinkSocket } from '../../netlink/socket.ts'
+import type { DeclaredChain, DeclaredTable } from './declared-table.ts'
+
+/** Chains first: a firewall reload that flushed everything shows there. @throws NetlinkError */
+export function isSameStructure(socket: NetlinkSocket, table: DeclaredTable): boolean {
+  return (
+    hasChains(socket, table) && hasSets(socket, table) && table.chains.every(chain => hasRules(socket, table, chain))
+  )
+}
+
+function hasChains(socket: NetlinkSocket, { family, table, chains }: DeclaredTable): boolean {
+  const present = socket.dump(chainFormat, listChains(family)).filter(({ attributes }) => attributes.table === table)
+  if (present.length !== chains.length) return false
+  return chains.every(({ chain, base }) => {
+    const found = present.find(({ attributes }) => attributes.name === chain)?.attributes
+    if (found === undefined) return false
+    if (base === undefined) return found.hook === undefined
+    return (
+      found.type === base.type &&
+      found.hook?.hooknum === Hook[base.hook] &&
+      found.hook.priority === base.priority &&
+      found.policy === Policy[base.policy ?? 'accept']
+    )
+  })
+}
+
+function hasSets(socket: NetlinkSocket, { family, table, sets }: DeclaredTable): boolean {
+  const present = socket.dump(setFormat, listSets({ family, table }))
+  if (present.length !== sets.length) return false
+  return sets.every(({ set, type }) => {
+    const found = present.find(({ attributes }) => attributes.name === set)?.attributes
+    // The kernel leaves flags out where there are none.
+    return found !== undefined && includes({ flags: 0, ...found }, setValues(type))
+  })
+}
+
+function hasRules(socket: NetlinkSocket, { family, table }: DeclaredTable, { chain, rules }: DeclaredChain): boolean {
+  const present = socket.dump(ruleFormat, listRules({ family, table, chain }))
+  return (
+    present.length === rules.length &&
+    rules.every((rule, index) => isRule(present[index]?.attributes.expressions, rule))
+  )
+}
+
+function isRule(present: readonly Expression[] | undefined, wanted: readonly Expression[]): boolean {
+  return present?.length === wanted.length && wanted.every((expression, index) => includes(present[index], expression))
+}
+
+/** Whether everything that was said is there with its value. The kernel adds what was left out: flags, defaults. */
+function includes(present: unknown, wanted: unknown): boolean {
+  if (wanted === undefined) return true
+  if (wanted instanceof Uint8Array)
+    return (
+      present instanceof Uint8Array &&
+      present.length === wanted.length &&
+      wanted.every((byte, at) => byte === present[at])
+    )
+  if (typeof wanted !== 'object' || wanted === null) return present === wanted
+  if (typeof present !== 'object' || present === null) return false
+  const there = present as Readonly<Record<string, unknown>>
+  return Object.entries(wanted).every(([name, value]) => includes(there[name], value))
+}

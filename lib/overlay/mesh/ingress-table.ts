@@ -1,0 +1,78 @@
+/**
+ * The load balancer, in the ingress namespace of a host: what comes in from the gateway bridge goes to a replica over the
+ * ingress network, under the load balancer's own address there, so that answers come back here.
+ */
+
+import type { IpAddress } from '../../address/address.ts'
+import type { DeclaredTable } from '../../firewall/nftables/declared-table.ts'
+import { Priority } from '../../netlink/netfilter/chain.ts'
+import type { Expression } from '../../netlink/netfilter/expression-attributes.ts'
+import { type IpFamilyName, meta, ofFamily, verdict } from '../../netlink/netfilter/expressions.ts'
+import { clampSegmentSize, connectionIs, immediate, translate } from '../../netlink/netfilter/nat-expressions.ts'
+import { ofLength, portElements } from './elements.ts'
+import type { PublishedPort } from './published-port.ts'
+import {
+  families,
+  isInterface,
+  isNotInterface,
+  lengthOf,
+  meshTable,
+  nameFor,
+  protocolAndPort,
+  slotMap,
+  slotRules,
+} from './rules.ts'
+
+export interface IngressServices {
+  /** The interface on the gateway bridge. */
+  readonly outer: string
+  /** The interface in the ingress network, and its addresses. */
+  readonly inner: string
+  readonly addresses: readonly IpAddress[]
+  readonly ports: readonly PublishedPort[]
+}
+
+export function ingressTable({ outer, inner, addresses, ports }: IngressServices): DeclaredTable {
+  const mesh = ports.filter(({ mode }) => mode === 'mesh')
+  return {
+    ...meshTable,
+    sets: families.map(family => ({
+      set: nameFor('replicas', family),
+      type: slotMap(family, { withAddress: false, withPort: true }),
+      elements: mesh.flatMap(port => portElements(port, lengthOf(family))),
+    })),
+    chains: [
+      {
+        chain: 'prerouting',
+        base: { type: 'nat', hook: 'prerouting', priority: Priority.dstnat },
+        rules: [
+          [meta('iifname'), isNotInterface(outer), verdict('accept')],
+          ...families.flatMap(family => slotRules(family, protocolAndPort, nameFor('replicas', family), true)),
+        ],
+      },
+      {
+        chain: 'postrouting',
+        base: { type: 'nat', hook: 'postrouting', priority: Priority.srcnat },
+        rules: families.flatMap(family => sourceRules(family, inner, addresses)),
+      },
+      {
+        chain: 'forward',
+        base: { type: 'filter', hook: 'forward', priority: Priority.filter, policy: 'drop' },
+        rules: [
+          clampSegmentSize(),
+          [...connectionIs('established', 'related'), verdict('accept')],
+          // Not the other way: the load balancer is no router for containers of the ingress network.
+          [meta('iifname'), isInterface(outer), ...connectionIs('dnat'), verdict('accept')],
+        ],
+      },
+    ],
+  }
+}
+
+/** `oifname "eth0" snat ip to 10.255.0.2` */
+export function sourceRules(family: IpFamilyName, inner: string, addresses: readonly IpAddress[]): Expression[][] {
+  const [address] = ofLength(addresses, lengthOf(family))
+  if (address === undefined) return []
+  const leaving = [meta('oifname'), isInterface(inner), ...connectionIs('dnat')]
+  return [[...leaving, ...ofFamily(family), immediate(address), translate('snat', family)]]
+}

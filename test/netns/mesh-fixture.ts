@@ -1,0 +1,148 @@
+/**
+ * A host with published services, built by hand, so that every table of lib/overlay/mesh can be tried without an agent:
+ *
+ *     outside 198.51.100.2 ─ host 198.51.100.1 ─ "docker_gwbridge" 172.18.0.1
+ *                                                   ├─ ingress eth1 172.18.0.2
+ *                                                   └─ replicas eth1 172.18.0.11, .12
+ *     overlay namespace, "br0" 10.255.0.1
+ *        ├─ ingress eth0 10.255.0.2
+ *        └─ replicas eth0 10.255.0.11, .12
+ */
+
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type IpAddress, parseAddress } from '../../lib/address/address.ts'
+import { type DeclaredTable, keepTable, type TableChange } from '../../lib/firewall/nftables/declared-table.ts'
+import type { ServiceMembership } from '../../lib/overlay/agent-protocol.ts'
+import { type Child, createOutside, type Host, type NetworkNamespace } from '../harness/index.ts'
+import { withNetfilter } from './firewall-fixture.ts'
+
+const program = join(dirname(fileURLToPath(import.meta.url)), 'mesh-peer-process.js')
+
+/** The command line of a peer; see mesh-peer-process.ts. */
+export const peer = (...words: readonly (string | number)[]): string[] => [
+  process.execPath,
+  program,
+  ...words.map(String),
+]
+
+/** An address that the test wrote itself. */
+export function ip(text: string): IpAddress {
+  const address = parseAddress(text)
+  if (address === undefined) throw new TypeError(`not an address: ${text}`)
+  return address
+}
+
+export interface MeshReplica {
+  readonly name: string
+  readonly namespace: NetworkNamespace
+  readonly addresses: readonly IpAddress[]
+  readonly localAddresses: readonly IpAddress[]
+}
+
+export interface Mesh {
+  readonly host: Host
+  readonly outside: NetworkNamespace
+  readonly ingress: NetworkNamespace
+  /** The ingress network's overlay namespace. */
+  readonly overlay: NetworkNamespace
+  readonly replicas: readonly MeshReplica[]
+}
+
+/** Where things are: in the ingress network, and on the gateway bridge. */
+const inNetwork = (number: number) => [`10.255.0.${number}`, `fd00:255::${number}`] as const
+const onGateway = (number: number) => [`172.18.0.${number}`, `fd00:18::${number}`] as const
+
+export const ingressAddresses = onGateway(2).map(ip)
+export const balancerAddresses = inNetwork(2).map(ip)
+
+/** Two interfaces as a container of an overlay network has them; the default route leads to the gateway bridge. */
+function attach(host: Host, overlay: NetworkNamespace, inside: NetworkNamespace, number: number): void {
+  const [network, gateway] = [inNetwork(number), onGateway(number)]
+  overlay.ip(`
+link add port${number} type veth peer name eth0 netns ${inside.name}
+link set port${number} master br0 up`)
+  host.ip(`
+link add gw${number} type veth peer name eth1 netns ${inside.name}
+link set gw${number} master docker_gwbridge up
+link set gw${number} type bridge_slave isolated on`)
+  inside.ip(`
+link set lo up
+addr add ${network[0]}/16 dev eth0
+addr add ${network[1]}/64 dev eth0 nodad
+link set eth0 up
+addr add ${gateway[0]}/16 dev eth1
+addr add ${gateway[1]}/64 dev eth1 nodad
+link set eth1 up
+route add default via ${onGateway(1)[0]}
+route add ::/0 via ${onGateway(1)[1]}
+link show`)
+}
+
+const routing = ['net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']
+
+/** Builds it with two replicas, each serving on ports 80 to 82, with its name. */
+export async function buildMesh(host: Host): Promise<Mesh> {
+  const outside = createOutside(host)
+  const overlay = host.createNamespace('overlay')
+  const ingress = host.createNamespace('ingress')
+  host.output(['sysctl', '-qw', ...routing])
+  host.ip(`
+link add docker_gwbridge type bridge
+addr add ${onGateway(1)[0]}/16 dev docker_gwbridge
+addr add ${onGateway(1)[1]}/64 dev docker_gwbridge nodad
+link set docker_gwbridge up`)
+  host.output(['sysctl', '-qw', 'net.ipv4.conf.docker_gwbridge.route_localnet=1'])
+  overlay.ip('link add br0 type bridge\nlink set br0 up')
+  attach(host, overlay, ingress, 2)
+  ingress.output(['sysctl', '-qw', ...routing])
+  const replicas: MeshReplica[] = []
+  for (const number of [11, 12]) {
+    const namespace = host.createContainer()
+    attach(host, overlay, namespace, number)
+    await startServer(host, namespace, `replica${number}`)
+    replicas.push({
+      name: `replica${number}`,
+      namespace,
+      addresses: inNetwork(number).map(ip),
+      localAddresses: onGateway(number).map(ip),
+    })
+  }
+  return { host, outside, ingress, overlay, replicas }
+}
+
+/** A server that answers with its name, on ports 80 to 82. */
+export async function startServer(host: Host, inside: NetworkNamespace, name: string): Promise<Child> {
+  const child = host.start(peer('serve', name, 80, 81, 82), { inside })
+  await child.says(/listening/)
+  return child
+}
+
+/** Makes a namespace's table equal to the declared one. */
+export function keep(namespace: NetworkNamespace, table: DeclaredTable): TableChange {
+  return withNetfilter(namespace, socket => keepTable(socket, table))
+}
+
+/** Answers to so many connections, one after the other. */
+export function answers(
+  from: NetworkNamespace,
+  transport: 'tcp' | 'udp',
+  address: string,
+  port: number,
+  options: { count?: number; source?: string } = {},
+): string[] {
+  const { count = 1, source } = options
+  const argv = peer('ask', transport, address, port, count, ...(source === undefined ? [] : [source]))
+  return from.output(argv, { timeoutMs: 120_000 }).trim().split('\n')
+}
+
+/** A service that leads to port 80, published on 8080 for TCP and UDP unless told otherwise. */
+export function service(options: Partial<ServiceMembership> & { mode?: 'mesh' | 'local' } = {}): ServiceMembership {
+  const { mode = 'mesh', ...rest } = options
+  return {
+    name: 'web',
+    affinity: 'none',
+    ports: (['tcp', 'udp'] as const).map(protocol => ({ published: 8080, target: 80, protocol, mode })),
+    ...rest,
+  }
+}

@@ -19,8 +19,8 @@ export async function startListener(host: Host, ...sockets: readonly string[]): 
 
 export const listenerProgram = join(repositoryRoot, 'dist/node/test/netns/listener-process.js')
 
-const AF_INET = 2
-const AF_INET6 = 10
+export const AF_INET = 2
+export const AF_INET6 = 10
 const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
@@ -40,25 +40,42 @@ export async function withUdpSockets(
   sockets: readonly UdpSocket[],
   run: () => void | Promise<void>,
 ): Promise<void> {
-  const inside = openNamespace(namespace.path)
   const open: number[] = []
   try {
-    inside.run(() => {
+    insideOf(namespace, () => {
       for (const socket of sockets) open.push(bindUdp(socket))
     })
     await run()
   } finally {
     for (const fd of open) close(fd)
+  }
+}
+
+/** Runs a function in the namespace: sockets that it makes stay there. */
+export function insideOf<T>(namespace: NetworkNamespace, run: () => T): T {
+  const inside = openNamespace(namespace.path)
+  try {
+    return inside.run(run)
+  } finally {
     inside.close()
   }
 }
 
-function bindUdp({ address: text, port, device, reuseAddress }: UdpSocket): number {
+/** struct sockaddr_in or sockaddr_in6 */
+export function socketAddress(text: string, port: number): Uint8Array<ArrayBuffer> {
   const bytes = address(text)
   const v4 = familyOf(bytes) === 4
+  const name = allocate(v4 ? 16 : 28)
+  new DataView(name.buffer).setUint16(0, v4 ? AF_INET : AF_INET6, true)
+  new DataView(name.buffer).setUint16(2, port)
+  name.set(bytes, v4 ? 4 : 8)
+  return name
+}
+
+function bindUdp({ address: text, port, device, reuseAddress }: UdpSocket): number {
   const fd = check(
     () => 'make a socket',
-    () => libc.socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM_CLOEXEC, 0),
+    () => libc.socket(familyOf(address(text)) === 4 ? AF_INET : AF_INET6, SOCK_DGRAM_CLOEXEC, 0),
   )
   const set = (option: number, value: Uint8Array) =>
     check(
@@ -67,11 +84,7 @@ function bindUdp({ address: text, port, device, reuseAddress }: UdpSocket): numb
     )
   if (device !== undefined) set(SO_BINDTODEVICE, cString(device))
   if (reuseAddress) set(SO_REUSEADDR, new Uint8Array(Int32Array.of(1).buffer))
-  // struct sockaddr_in or sockaddr_in6
-  const name = allocate(v4 ? 16 : 28)
-  new DataView(name.buffer).setUint16(0, v4 ? AF_INET : AF_INET6, true)
-  new DataView(name.buffer).setUint16(2, port)
-  name.set(bytes, v4 ? 4 : 8)
+  const name = socketAddress(text, port)
   check(
     () => `bind ${text}:${port}`,
     () => libc.bind(fd, name, name.length),

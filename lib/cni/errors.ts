@@ -36,6 +36,8 @@ export const ErrorCode = {
   hostProgramFailed: 108,
   /** A link of the host that the configuration names, or means, is not there. */
   linkMissing: 109,
+  /** The control plane of the cluster (etcd) refuses, for other reasons than being away. */
+  controlPlane: 110,
   /** A defect of cnikit itself; `details` holds the stack. */
   internal: 199,
 } as const

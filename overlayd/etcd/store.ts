@@ -22,7 +22,8 @@ export type Condition =
   { readonly key: string; readonly revision: number } | { readonly key: string; readonly exists: true }
 
 export type Operation =
-  | { readonly put: string; readonly value: unknown; readonly leased?: boolean }
+  /** `leased`: under the node's lease, which puts it again should it be lost; or under a lease of one's own. */
+  | { readonly put: string; readonly value: unknown; readonly leased?: boolean | bigint }
   | { readonly delete: string }
   | { readonly deletePrefix: string }
 
@@ -89,7 +90,7 @@ export class Store {
     operations: readonly Operation[],
   ): Promise<{ succeeded: boolean; revision: number }> {
     return this.#try(async () => {
-      const lease = operations.some(operation => 'put' in operation && operation.leased) ? await this.#lease.id() : 0n
+      const lease = operations.some(isLeased) ? await this.#lease.id() : 0n
       const answer = await this.#client.ask(transaction, {
         compare: conditions.map(condition => this.#compare(condition)),
         success: operations.map(operation => this.#operation(operation, lease)),
@@ -216,9 +217,9 @@ export class Store {
     if ('deletePrefix' in operation) return { delete: rangeOf(this.#prefix + operation.deletePrefix) }
     if ('delete' in operation) return { delete: { key: Buffer.from(this.#prefix + operation.delete) } }
     const value = Buffer.from(JSON.stringify(operation.value))
-    return {
-      put: { key: Buffer.from(this.#prefix + operation.put), value, ...(operation.leased ? { lease } : {}) },
-    }
+    const own = typeof operation.leased === 'bigint' ? operation.leased : 0n
+    const put = { key: Buffer.from(this.#prefix + operation.put), value }
+    return { put: { ...put, lease: isLeased(operation) ? lease : own } }
   }
 
   /** The lease has to know what it holds, so that it is put again under the next one. */
@@ -226,10 +227,22 @@ export class Store {
     for (const operation of operations) {
       if ('deletePrefix' in operation) this.#lease.releasePrefix(this.#prefix + operation.deletePrefix)
       else if ('delete' in operation) this.#lease.release(this.#prefix + operation.delete)
-      else if (operation.leased)
+      else if (isLeased(operation))
         this.#lease.hold(this.#prefix + operation.put, Buffer.from(JSON.stringify(operation.value)))
       else this.#lease.release(this.#prefix + operation.put)
     }
+  }
+
+  /** A lease of one's own, which the caller renews. @returns its number @throws CniError code 11 */
+  async grantLease(seconds: number): Promise<bigint> {
+    const { id = 0n } = await this.#try(() => this.#client.ask(grantLease, { ttl: seconds }))
+    return id
+  }
+
+  /** @returns the seconds it lives from now on; 0: it has run out @throws CniError code 11 */
+  async renewLease(id: bigint): Promise<number> {
+    const { ttl = 0 } = await this.#try(() => this.#client.ask(keepLeaseAlive, { id }))
+    return Math.max(0, ttl)
   }
 
   async #try<T>(run: () => Promise<T>): Promise<T> {
@@ -247,4 +260,9 @@ export class Store {
       )
     }
   }
+}
+
+/** Put under the node's lease. */
+function isLeased(operation: Operation): boolean {
+  return 'put' in operation && operation.leased === true
 }

@@ -11,7 +11,7 @@ import type { EtcdClient } from './client.ts'
 import { EtcdError } from './errors.ts'
 import { rangeOf } from './keys.ts'
 import type { NodeLease } from './lease.ts'
-import { CompareTarget, Comparison, EventType, range, transaction, watch } from './rpc.ts'
+import { CompareTarget, Comparison, EventType, grantLease, keepLeaseAlive, range, transaction, watch } from './rpc.ts'
 import { type Entry, type Snapshot, streamEnd, View, type ViewChange, type ViewEvent } from './view.ts'
 
 export type { Entry, View, ViewChange } from './view.ts'

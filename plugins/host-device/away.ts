@@ -9,6 +9,7 @@ import { describeSelector } from './device.ts'
 import { parseHardwareAddress, sameHardwareAddress } from './hardware-address.ts'
 import type { Home } from './home.ts'
 import { type DeviceRecord, parseRecord } from './record.ts'
+import { isPresent } from './sysfs.ts'
 
 export interface Recorded {
   readonly link: Link
@@ -93,6 +94,12 @@ export function missingDevice(home: Home, selector: Selector): CniError {
       ErrorCode.conflict,
       `${what} is in use by ${owner}`,
       'it comes back with DEL of that container; or name another device',
+    )
+  if (isPresent(selector))
+    return new CniError(
+      ErrorCode.linkMissing,
+      `${what} has no interface on the host`,
+      'a container may have it, which "ip netns" and "ip -n NAME -d link" show, or its driver gives it none',
     )
   return new CniError(
     ErrorCode.linkMissing,

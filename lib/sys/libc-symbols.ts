@@ -42,6 +42,7 @@ export const libcSymbols = {
   connect: ['i32', 'i32', 'ptr', 'u32'],
   send: ['i64', 'i32', 'ptr', 'usize', 'i32'],
   recv: ['i64', 'i32', 'ptr', 'usize', 'i32'],
+  getsockopt: ['i32', 'i32', 'i32', 'i32', 'ptr', 'ptr'],
   setsockopt: ['i32', 'i32', 'i32', 'i32', 'ptr', 'u32'],
   ioctl: ['i32', 'i32', 'i64', 'ptr'],
 } as const satisfies Record<string, Signature>

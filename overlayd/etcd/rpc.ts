@@ -42,6 +42,8 @@ const compare = message({
   /** A oneof: the field that belongs to the target is to be set. */
   version: integer(4),
   modRevision: integer(6),
+  /** All keys up to here: a version of 0 then says that there are none. */
+  rangeEnd: bytes(64),
 })
 const requestOperation = message({ put: nested(2, putRequest), delete: nested(3, deleteRequest) })
 const transactionRequest = message({

@@ -207,6 +207,10 @@ export class Store {
   }
 
   #compare(condition: Condition) {
+    if ('empty' in condition) {
+      const none = { target: CompareTarget.version, result: Comparison.equal, version: 0 }
+      return { ...rangeOf(this.#prefix + condition.empty), ...none }
+    }
     const key = Buffer.from(this.#prefix + condition.key)
     return 'exists' in condition
       ? { key, target: CompareTarget.version, result: Comparison.greater, version: 0 }

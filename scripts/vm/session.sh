@@ -12,6 +12,10 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 ln -sf /proc/self/fd /dev/fd
+# What udev and systemd would make: opening the device loads tun.
+mkdir -p /dev/net
+[ -e /dev/net/tun ] || mknod /dev/net/tun c 10 200
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 cd "$CHECKOUT" || exit 1
 

@@ -31,6 +31,7 @@ const parts: Readonly<Record<string, string>> = {
   'host-local': 'ipam/host-local/main.ts',
   loopback: 'plugins/loopback/main.ts',
   macvlan: 'plugins/macvlan/main.ts',
+  overlay: 'plugins/overlay/main.ts',
   static: 'ipam/static/main.ts',
 }
 

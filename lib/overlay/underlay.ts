@@ -78,18 +78,27 @@ function carrierTo(host: NetlinkSocket, peer: IpAddress): Carrier {
   return { mtu: Math.min(link.mtu, route.metrics.mtu || link.mtu), link: link.name }
 }
 
+/** Where the packets of a tunnel go. */
+export interface TunnelWay {
+  readonly local: IpAddress
+  /** Those that are known. */
+  readonly peers: readonly IpAddress[]
+  /** The interface that carries them, when it need not be the one that has the address. */
+  readonly link?: Link
+}
+
+/** What the interface carries where nothing better is known: the tunnel address may be one of the loopback interface. */
+const ORDINARY_MTU = 1500
+
 /**
  * The MTU of a network's links: what the configuration says, or what the way to the peers leaves.
  * @param configured 0 for the largest that fits
  * @throws CniError code 7 when the configured one does not fit, or the underlay is too narrow for any
  */
-export function tunnelMtu(
-  host: NetlinkSocket,
-  configured: number,
-  { local, peers }: { readonly local: IpAddress; readonly peers: readonly IpAddress[] },
-): number {
+export function tunnelMtu(host: NetlinkSocket, configured: number, { local, peers, link }: TunnelWay): number {
   const own = linkOfLocal(host, local)
-  let narrowest: Carrier = { mtu: own.mtu, link: own.name }
+  const { name, loopback, mtu } = link ?? own
+  let narrowest: Carrier = { mtu: loopback && peers.length === 0 ? ORDINARY_MTU : mtu, link: name }
   for (const peer of peers) {
     const carrier = carrierTo(host, peer)
     if (carrier.mtu < narrowest.mtu) narrowest = carrier

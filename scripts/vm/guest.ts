@@ -125,6 +125,11 @@ export class Guest {
       ['-chardev', 'stdio,id=tests,signal=off', '-device', 'virtio-serial-pci'],
       ['-device', 'virtserialport,chardev=tests,name=tests'],
       ['-chardev', 'socket,id=console,fd=3', '-serial', 'chardev:console'],
+      // Two network cards on one wire, for host-device; their driver is loaded by the test that wants them.
+      ...['01', '02'].map(id => [
+        ...['-netdev', `hubport,id=wire${id},hubid=0`],
+        ...['-device', `virtio-net-pci,netdev=wire${id},mac=52:54:00:00:01:${id}`],
+      ]),
       ['-kernel', join(kernel, image), '-initrd', join(images, 'initramfs')],
       ['-append', `console=ttyS0 quiet panic=-1 ${accelerated ? '' : fastKernel} ${environment}`],
     ].flat()

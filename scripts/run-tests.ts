@@ -1,9 +1,10 @@
 /**
  * Runs compiled tests and ends with a line "N passed, N failed": on the host with tap, and on a second kernel.
  *
- * Usage: node dist/node/scripts/run-tests.js [--vm] [unit|netns|runtime|vm|path/to/x.test.ts]...   (all, when none is named)
+ * Usage: node dist/node/scripts/run-tests.js [--vm] [--all] [unit|netns|runtime|vm|path/to/x.test.ts]...
  *
- * `vm` is test/vm and test/netns in guests; with --vm, all that is named runs there.
+ * When none is named, all suites run. `vm` is test/vm and, of test/netns, what scripts/vm/selection.ts names, on the second
+ * kernel; with --all it is all of test/netns. With --vm, whatever is named runs there.
  */
 
 import { spawn } from 'node:child_process'
@@ -13,6 +14,7 @@ import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { type Counts, TapCounts } from './tap-counts.ts'
 import { cannotPrepare, runInGuests } from './vm/run.ts'
+import { selected } from './vm/selection.ts'
 
 const suites = ['unit', 'netns', 'runtime']
 
@@ -64,20 +66,27 @@ async function runOnSecondKernel(files: readonly string[]): Promise<Counts> {
 }
 
 const { values: flags, positionals: named } = parseArgs({
-  options: { vm: { type: 'boolean', default: false } },
+  options: { vm: { type: 'boolean', default: false }, all: { type: 'boolean', default: false } },
   allowPositionals: true,
 })
 const onlyOnSecondKernel = (name: string): boolean => flags.vm || name === 'vm' || name.startsWith('test/vm/')
 const names = named.length > 0 ? named : [...suites.filter(suite => existsSync(join('test', suite))), 'vm']
 const compiled = (file: string): string => join('dist/node', file.replace(/\.ts$/, '.js'))
 const onHost = testFiles(names.filter(name => !onlyOnSecondKernel(name))).map(compiled)
+const netns = flags.all ? ['netns'] : selected
 const inGuests = testFiles(
-  names.filter(onlyOnSecondKernel).flatMap(name => (name === 'vm' ? ['test/vm', 'netns'] : [name])),
+  names.filter(onlyOnSecondKernel).flatMap(name => (name === 'vm' ? ['test/vm', ...netns] : [name])),
 ).map(compiled)
 
 const runs: Counts[] = []
 if (onHost.length > 0) runs.push(await runOnHost(onHost))
 if (inGuests.length > 0) runs.push(await runOnSecondKernel(inGuests))
+if (inGuests.length > 0 && names.includes('vm') && !flags.all) {
+  const left = testFiles(['netns']).filter(file => !selected.includes(file))
+  console.log(
+    `ON THE HOST'S KERNEL ONLY: ${left.length} files of test/netns; "npm run test:vm" runs them on the second too`,
+  )
+}
 const sum = (kind: keyof Counts): number => runs.reduce((total, counts) => total + counts[kind], 0)
 if (sum('skipped') > 0) console.log(`${sum('skipped')} skipped`)
 console.log(`${sum('passed')} passed, ${sum('failed')} failed`)

@@ -19,4 +19,5 @@ export {
   runPlugin,
   startPlugin,
 } from './plugin.ts'
+export { repetitions } from './repetitions.ts'
 export { assertSameSnapshot, differences, type Snapshot, type SnapshotKind, snapshot } from './snapshot.ts'

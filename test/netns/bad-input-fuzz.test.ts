@@ -12,6 +12,7 @@ import {
   hostLocal,
   Network,
   type NetworkNamespace,
+  repetitions,
   snapshot,
   subnets,
   withHost,
@@ -169,7 +170,7 @@ function assertUntouched(host: Host, container: NetworkNamespace, before: Return
 }
 
 /** CNIKIT_FUZZ_RUNS asks for more. */
-const options = { numRuns: Number(process.env.CNIKIT_FUZZ_RUNS ?? 60), endOnFailure: true }
+const options = { numRuns: Number(process.env.CNIKIT_FUZZ_RUNS ?? repetitions(60)), endOnFailure: true }
 
 t.test('configurations changed by chance', t =>
   withHost(t, host => {

@@ -7,6 +7,7 @@ import {
   type Host,
   hostLocal,
   Network,
+  repetitions,
   snapshot,
   subnets,
   withHost,
@@ -45,7 +46,7 @@ async function mustEnd(t: Test, child: ReturnType<Network['start']>, claim: stri
 }
 
 for (const ipMasqBackend of ['nftables', 'iptables'] as const) {
-  const runs = ipMasqBackend === 'nftables' ? 200 : 40
+  const runs = repetitions(ipMasqBackend === 'nftables' ? 200 : 40)
   t.test(`kill -9 at random moments of ${runs} ADDs, each followed by DEL, leaves nothing (${ipMasqBackend})`, t =>
     withHost(t, async host => {
       const network = new Network(host, { ipMasq: true, ipMasqBackend, macspoofchk: true, ipam: dualStack(host) })
@@ -100,7 +101,7 @@ t.test('SIGTERM, SIGINT or SIGHUP at random moments: either a complete ADD or no
     const before = snapshot(host)
     const container = host.createContainer()
     const ends = { complete: 0, undone: 0 }
-    for (let run = 0; run < 30; run++) {
+    for (let run = 0; run < repetitions(30); run++) {
       const attachment = network.attachment({ container, containerId: `stopped-${run}` })
       const adding = attachment.addBeside(child => {
         const signal = (['SIGTERM', 'SIGINT', 'SIGHUP'] as const)[run % 3] ?? 'SIGTERM'

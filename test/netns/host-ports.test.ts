@@ -1,10 +1,10 @@
 /** The host plugin and ports that are taken: sockets of real processes, and who has them. */
 
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { assertSameSnapshot, type Host, snapshot, withHost } from '../harness/index.ts'
 import { mustRun, ports, prepareUplink, run } from './host-fixture.ts'
-import { listenerProgram, startListener, withUdpSockets } from './socket-fixture.ts'
+import { canBind, listenerProgram, type SocketSpec, startListener, withUdpSockets } from './socket-fixture.ts'
 
 /** "tcp 8080" or "tcp 8080 of 10.0.0.5" as a mapping. */
 function mapping(text: string): object {
@@ -102,28 +102,41 @@ t.test('a port is taken by whoever could not listen there beside the container',
   }
 })
 
+/** What a container would bind for a hostIP: without one, both families. */
+const wanted: readonly [hostIP: string, socket: Pick<SocketSpec, 'address' | 'v6Only'>][] = [
+  ['', { address: '::' }],
+  ['0.0.0.0', { address: '0.0.0.0' }],
+  ['127.0.0.1', { address: '127.0.0.1' }],
+  ['::', { address: '::', v6Only: true }],
+  ['::1', { address: '::1' }],
+]
+
+const holders: readonly Pick<SocketSpec, 'address' | 'v6Only'>[] = [
+  ...wanted.map(([, socket]) => socket),
+  { address: '::ffff:127.0.0.1' },
+]
+
+/** Compares with what the kernel says to a socket that would be the container's. */
+function compareWithKernel(t: Test, host: Host, transport: 'tcp' | 'udp', held: string): void {
+  for (const [hostIP, socket] of wanted) {
+    const { error } = run(host, 'ADD', ports({ hostPort: 8080, protocol: transport, hostIP }))
+    const free = canBind(host, { ...socket, transport, port: 8080 })
+    t.equal(error?.code, free ? undefined : 104, `${transport} ${hostIP || 'everywhere'} beside ${held}`)
+  }
+}
+
 t.test('what the plugin refuses, the kernel refuses, and what it serves, the kernel serves', t =>
   withHost(t, async host => {
     prepareUplink(host)
-    const addresses = ['0.0.0.0', '::', '127.0.0.1', '::1']
-    for (const first of addresses) {
-      const holder = await startListener(host, `tcp,${first},8080`)
-      for (const second of addresses) {
-        const wanted = second === '::' ? 'tcp,::,8080,v6only' : `tcp,${second},8080`
-        const { status } = host.execute([process.execPath, '-e', bindOnce, wanted])
-        t.equal(refusal(host, `tcp 8080 of ${second}`) === undefined, status === 0, `${second} beside ${first}`)
-      }
-      await holder.stop()
+    for (const holder of holders) {
+      const held = `${holder.address}${holder.v6Only ? ',v6only' : ''}`
+      await withUdpSockets(host, [{ ...holder, port: 8080 }], () => compareWithKernel(t, host, 'udp', held))
+      const listener = await startListener(host, `tcp,${holder.address},8080${holder.v6Only ? ',v6only' : ''}`)
+      compareWithKernel(t, host, 'tcp', held)
+      await listener.stop()
     }
   }),
 )
-
-/** Listens and ends at once: with status 0 when the kernel let it. */
-const bindOnce = `
-const [, host, port, kind] = process.argv[1].split(',')
-const server = require('node:net').createServer()
-server.on('error', () => process.exit(1))
-server.listen({ host, port: Number(port), ipv6Only: kind === 'v6only' }, () => process.exit(0))`
 
 t.test('an error names every taken port, the process, and changes nothing', t =>
   withHost(t, async host => {
@@ -209,12 +222,12 @@ t.test('the control group of whoever has the port is told, also when the process
         `echo $$ > ${directory}/cgroup.procs && exec ${process.execPath} ${listenerProgram} tcp,0.0.0.0,8080`,
       ])
       await listener.says(/listening/)
-      const wanted = ports(mapping('tcp 8080'))
-      const seen = run(host, 'ADD', wanted).error
+      const keys = ports(mapping('tcp 8080'))
+      const seen = run(host, 'ADD', keys).error
       t.match(seen?.msg, `process ${listener.pid} (listener)`)
       t.match(seen?.details, `end the process in control group ${path}, or`)
       const through = ['/usr/bin/unshare', '--pid', '--fork', '--mount-proc']
-      const unseen = run(host, 'ADD', wanted, { through }).error
+      const unseen = run(host, 'ADD', keys, { through }).error
       t.match(unseen?.msg, /a socket that no process here has \(user 0, inode \d+\), which listens on 0\.0\.0\.0:8080/)
       t.match(unseen?.details, `another PID namespace has it in control group ${path};`)
       await listener.stop()

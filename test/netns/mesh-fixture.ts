@@ -55,6 +55,13 @@ const onGateway = (number: number) => [`172.18.0.${number}`, `fd00:18::${number}
 
 export const ingressAddresses = onGateway(2).map(ip)
 export const balancerAddresses = inNetwork(2).map(ip)
+/** The ingress namespace, for `ingressTable`. */
+export const balancer = {
+  outer: 'eth1',
+  outerAddresses: ingressAddresses,
+  inner: 'eth0',
+  addresses: balancerAddresses,
+} as const
 
 /** Two interfaces as a container of an overlay network has them; the default route leads to the gateway bridge. */
 function attach(host: Host, overlay: NetworkNamespace, inside: NetworkNamespace, number: number): void {
@@ -94,7 +101,12 @@ addr add ${onGateway(1)[1]}/64 dev docker_gwbridge nodad
 link set docker_gwbridge up`)
   host.output(['sysctl', '-qw', 'net.ipv4.conf.docker_gwbridge.route_localnet=1'])
   overlay.ip('link add br0 type bridge\nlink set br0 up')
+  // As the agent does in every overlay namespace: bridged frames are no business of its IP rules.
+  const filtering = ['iptables', 'ip6tables', 'arptables'].map(name => `net.bridge.bridge-nf-call-${name}=0`)
+  overlay.execute(['sysctl', '-qw', ...filtering])
   attach(host, overlay, ingress, 2)
+  // The only port of the gateway bridge that reaches the others.
+  host.ip('link set gw2 type bridge_slave isolated off')
   ingress.output(['sysctl', '-qw', ...routing])
   const replicas: MeshReplica[] = []
   for (const number of [11, 12]) {

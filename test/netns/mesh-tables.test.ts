@@ -10,7 +10,7 @@ import { publishedPorts, type Replica } from '../../lib/overlay/mesh/published-p
 import { meshTable } from '../../lib/overlay/mesh/rules.ts'
 import { withHost } from '../harness/index.ts'
 import { countingMessages, matchesGolden, ruleset, withNetfilter } from './firewall-fixture.ts'
-import { balancerAddresses, ingressAddresses, ip, keep, service } from './mesh-fixture.ts'
+import { balancer, balancerAddresses, ingressAddresses, ip, keep, service } from './mesh-fixture.ts'
 
 const replicas: Replica[] = [11, 12].map(number => ({
   addresses: [ip(`10.255.0.${number}`), ip(`fd00:255::${number}`)],
@@ -38,7 +38,7 @@ const gateway = 'docker_gwbridge'
 
 const tables = {
   host: hostTable({ gateway, ingress: ingressAddresses, ports }),
-  ingress: ingressTable({ outer: 'eth1', inner: 'eth0', addresses: balancerAddresses, ports }),
+  ingress: ingressTable({ ...balancer, ports }),
   network: networkTable({
     bridge: 'br0',
     addresses: [ip('10.0.0.3'), ip('fd00:1::3')],
@@ -101,7 +101,7 @@ t.test('a replica that leaves: only elements change, in one message', t =>
   withHost(t, host => {
     keep(host, tables.ingress)
     const left = publishedPorts(replicas.slice(0, 1)).ports
-    const table = ingressTable({ outer: 'eth1', inner: 'eth0', addresses: balancerAddresses, ports: left })
+    const table = ingressTable({ ...balancer, ports: left })
     const change = keep(host, table)
     t.equal(change.rebuilt, false)
     const removed = [...change.removed.values()].flat()
@@ -146,8 +146,7 @@ t.test('1,000 services are one message, and another to change one of them', t =>
           ),
         })),
       ).ports
-    const table = (count: number) =>
-      ingressTable({ outer: 'eth1', inner: 'eth0', addresses: balancerAddresses, ports: many(count) })
+    const table = (count: number) => ingressTable({ ...balancer, ports: many(count) })
     const first = countingMessages(() => t.ok(keep(host, table(1000)).rebuilt))
     t.ok(first.sent < 10, `${first.sent} messages sent`)
     const change = keep(host, table(999))

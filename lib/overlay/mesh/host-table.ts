@@ -56,6 +56,22 @@ export function hostTable({ gateway, ingress, ports }: HostServices): DeclaredTa
   const mesh = ingress.length === 0 ? [] : ports.filter(({ mode }) => mode === 'mesh')
   const local = ports.filter(({ mode, targets }) => mode === 'local' && targets.length > 0)
   const used = families.filter(family => ofLength(ingress, lengthOf(family)).length > 0)
+  /** The port stays: the ingress namespace knows services by it. */
+  const toIngress = (family: IpFamilyName) =>
+    ofLength(ingress, lengthOf(family)).flatMap(address => [immediate(address), translate('dnat', family)])
+  const meshRules = (family: IpFamilyName) => [
+    [...ofFamily(family), ...loadKey(...protocolAndPort), inSet('mesh'), ...toIngress(family)],
+    [
+      ...ofFamily(family),
+      ...loadKey(destination(family), ...protocolAndPort),
+      inSet(nameFor('mesh-addresses', family)),
+      ...toIngress(family),
+    ],
+  ]
+  // From a container to a replica beside it: see `ingressTable`.
+  const hairpinRules = (family: IpFamilyName) => [
+    [meta('iifname'), isInterface(gateway), ...ofFamily(family), ...toIngress(family)],
+  ]
   return {
     ...meshTable,
     sets: [
@@ -66,8 +82,8 @@ export function hostTable({ gateway, ingress, ports }: HostServices): DeclaredTa
       ...used.map(family => addressedSet(family, mesh)),
     ],
     chains: [
-      { chain: 'local', rules: families.flatMap(localRules) },
-      { chain: 'services', rules: [localJump(), ...used.flatMap(family => meshRules(family, ingress))] },
+      { chain: 'local', rules: [...used.flatMap(hairpinRules), ...families.flatMap(localRules)] },
+      { chain: 'services', rules: [localJump(), ...used.flatMap(meshRules)] },
       { chain: 'prerouting', base: { type: 'nat', hook: 'prerouting', priority: Priority.dstnat }, rules: [entry()] },
       // What the host itself sends, to localhost too.
       { chain: 'output', base: { type: 'nat', hook: 'output', priority: Priority.dstnat }, rules: [entry()] },
@@ -129,22 +145,6 @@ function localRules(family: IpFamilyName): Expression[][] {
     ...slotRules(family, protocolAndPort, nameFor('local-replicas', family), true),
     ...slotRules(family, addressed, nameFor('local-replicas-addresses', family), true),
   ]
-}
-
-function meshRules(family: IpFamilyName, ingress: readonly IpAddress[]): Expression[][] {
-  return ofLength(ingress, lengthOf(family)).flatMap(address => {
-    // The port stays: the ingress namespace knows services by it.
-    const leave = [immediate(address), translate('dnat', family)]
-    return [
-      [...ofFamily(family), ...loadKey(...protocolAndPort), inSet('mesh'), ...leave],
-      [
-        ...ofFamily(family),
-        ...loadKey(destination(family), ...protocolAndPort),
-        inSet(nameFor('mesh-addresses', family)),
-        ...leave,
-      ],
-    ]
-  })
 }
 
 /**

@@ -1,6 +1,10 @@
 /**
  * The load balancer, in the ingress namespace of a host: what comes in from the gateway bridge goes to a replica over the
  * ingress network, under the load balancer's own address there, so that answers come back here.
+ *
+ * Ports of mode local come here only from containers on the gateway bridge, to whose replicas the host cannot lead them:
+ * its bridge keeps its ports apart, also where br_netfilter turns a translation into a bridged one. The load balancer's
+ * own port is not kept apart, so that from here they are reached.
  */
 
 import type { IpAddress } from '../../address/address.ts'
@@ -24,22 +28,22 @@ import {
 } from './rules.ts'
 
 export interface IngressServices {
-  /** The interface on the gateway bridge. */
+  /** The interface on the gateway bridge, and its addresses. */
   readonly outer: string
+  readonly outerAddresses: readonly IpAddress[]
   /** The interface in the ingress network, and its addresses. */
   readonly inner: string
   readonly addresses: readonly IpAddress[]
   readonly ports: readonly PublishedPort[]
 }
 
-export function ingressTable({ outer, inner, addresses, ports }: IngressServices): DeclaredTable {
-  const mesh = ports.filter(({ mode }) => mode === 'mesh')
+export function ingressTable({ outer, outerAddresses, inner, addresses, ports }: IngressServices): DeclaredTable {
   return {
     ...meshTable,
     sets: families.map(family => ({
       set: nameFor('replicas', family),
       type: slotMap(family, { withAddress: false, withPort: true }),
-      elements: mesh.flatMap(port => portElements(port, lengthOf(family))),
+      elements: ports.flatMap(port => portElements(port, lengthOf(family))),
     })),
     chains: [
       {
@@ -53,7 +57,10 @@ export function ingressTable({ outer, inner, addresses, ports }: IngressServices
       {
         chain: 'postrouting',
         base: { type: 'nat', hook: 'postrouting', priority: Priority.srcnat },
-        rules: families.flatMap(family => sourceRules(family, inner, addresses)),
+        rules: families.flatMap(family => [
+          ...sourceRules(family, inner, addresses),
+          ...sourceRules(family, outer, outerAddresses),
+        ]),
       },
       {
         chain: 'forward',

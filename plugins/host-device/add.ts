@@ -26,7 +26,7 @@ import { refuseIndispensable } from './guard.ts'
 import { type Home, withHome } from './home.ts'
 import { bringBack, type LostSettings, readLostSettings } from './lost-settings.ts'
 import { recordOf } from './record.ts'
-import { moveHome, moveIn, restore } from './travel.ts'
+import { moveHome, moveIn } from './travel.ts'
 
 export function add(request: AttachmentRequest): Result {
   const config = parseHostDeviceConfig(request)
@@ -98,7 +98,9 @@ interface Departure {
 /** @throws CniError codes 104 and 109 */
 function chooseDevice(home: Home, selector: Selector, config: HostDeviceConfig): Departure {
   return orMissing(home, selector, () => {
-    const link = findDevice(home.socket, selector) ?? findReturned(home, selector)
+    // One that came back by itself, since its container's namespace died, has not got its name again.
+    const link =
+      findDevice(home.socket, selector) ?? listRecorded(home.socket).find(one => isSelected(one, selector))?.link
     if (link === undefined) throw missingDevice(home, selector)
     const lost = readLostSettings(home.socket, link)
     refuseIndispensable(home.socket, link, lost.routes, config)
@@ -114,14 +116,6 @@ function orMissing<T>(home: Home, selector: Selector, run: () => T): T {
     if ((error as { errno?: number }).errno === Errno.ENODEV) throw missingDevice(home, selector)
     throw error
   }
-}
-
-/** A device that came back by itself, since its container's namespace is gone, is made what it was first. */
-function findReturned(home: Home, selector: Selector): Link | undefined {
-  const back = listRecorded(home.socket).find(one => isSelected(one, selector))
-  if (back === undefined) return undefined
-  restore(home, back.link, back.record)
-  return getLink(home.socket, { index: back.link.index })
 }
 
 function move(home: Home, sockets: Sockets, { link, lost, selector }: Departure, request: AttachmentRequest) {

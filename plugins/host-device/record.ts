@@ -29,9 +29,14 @@ const PREFIX = 'cnikit host-device: '
 /** IFALIASZ, linux/if.h, less the final NUL. */
 const ALIAS_BYTES = 255
 
-/** The record of a device that is about to leave. */
+/**
+ * The record of a device that is about to leave. One that came back by itself, since its container's namespace died, is
+ * still to become what it was before.
+ */
 export function recordOf(link: Link, home: string, request: AttachmentRequest): DeviceRecord {
   const { network, containerId, ifname } = request
+  const left = parseRecord(link.alias)
+  if (left !== undefined) return { ...left, network, containerId, ifname, home }
   const { name, mtu, up, alias = '' } = link
   return { network, containerId, ifname, home, name, mtu, mac: formatMac(link.mac ?? new Uint8Array()), up, alias }
 }

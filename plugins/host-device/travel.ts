@@ -88,7 +88,7 @@ export function restore(home: Home, link: Link, record: DeviceRecord): void {
   if (link.name !== record.name) {
     const [failure] = socket
       .tryAll([
-        // Kernels before 6.3 rename no link that is up.
+        // Kernels before 6.2 rename no link that is up.
         setLinkRequest({ index, up: false }),
         setLinkRequest({ index, name: record.name }),
       ])

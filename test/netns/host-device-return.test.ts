@@ -9,7 +9,7 @@ import {
   hostLocal,
   withHost,
 } from '../harness/index.ts'
-import { cardNetwork, cardOf, killNamespace, withCard } from './host-device-fixture.ts'
+import { cardNetwork, cardOf, killNamespace, mac, withCard } from './host-device-fixture.ts'
 
 const accidents: Readonly<Record<string, (attachment: Attachment, host: Host) => void>> = {
   'renamed in the container': ({ container }) =>
@@ -77,21 +77,22 @@ t.test('a device whose name is taken comes home under another, and gets its own 
   }),
 )
 
-t.test('a device that came back by itself serves the next container, and the first one’s DEL leaves it there', t =>
-  withHost(t, host => {
-    withCard(host)
-    const network = cardNetwork(host)
-    const first = network.attach()
-    killNamespace(host, first.container, 'eth0', 'dev7')
-    t.equal(network.status().error, undefined, 'STATUS')
-    const second = network.attach()
-    t.ok(second.container.pings('10.88.0.1'))
-    first.del()
-    t.ok(second.container.pings('10.88.0.1'))
-    second.del()
-    t.match(cardOf(host), { ifalias: "the operator's own words", isUp: true })
-  }),
-)
+for (const config of [{}, { device: undefined, hwaddr: mac }])
+  t.test(`a device that came back by itself serves the next container: ${JSON.stringify(config)}`, t =>
+    withHost(t, host => {
+      withCard(host)
+      const network = cardNetwork(host, config)
+      const first = network.attach()
+      killNamespace(host, first.container, 'eth0', 'dev7')
+      t.equal(network.status().error, undefined, 'STATUS')
+      const second = network.attach()
+      t.ok(second.container.pings('10.88.0.1'))
+      first.del()
+      t.ok(second.container.pings('10.88.0.1'), 'the DEL of the first leaves it there')
+      second.del()
+      t.match(cardOf(host), { ifalias: "the operator's own words", isUp: true })
+    }),
+  )
 
 t.test('DEL after an ADD that was refused takes nothing that is not the attachment’s', t =>
   withHost(t, host => {

@@ -16,6 +16,11 @@ esac
 newest() {
   apt-cache depends --important "$metapackage" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1
 }
+# Two runs may come here at once.
+mkdir -p dist
+exec 9>dist/vm.lock
+flock 9
+
 # Nothing is asked of the network when a kernel is there.
 if [ ! -e "$directory/kernel/complete" ]; then
   rm -rf "$directory"
@@ -47,8 +52,10 @@ if [ ! -e "$initramfs" ] || [ -n "$(find scripts/vm/init.sh scripts/vm/prepare.s
   done | sed -n 's/^insmod //p' | sort -u | while read -r path; do
     install -D -m 644 "$path" "$tree/lib/modules/${path##*/lib/modules/}"
   done
-  cp "$directory/kernel/lib/modules/$release/modules.builtin" "$directory/kernel/lib/modules/$release/modules.order" \
-    "$tree/lib/modules/$release/"
+  # depmod asks for them.
+  for list in modules.order modules.builtin modules.builtin.modinfo; do
+    cp "$directory/kernel/lib/modules/$release/$list" "$tree/lib/modules/$release/"
+  done
   depmod -b "$tree" "$release"
   (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) >"$initramfs.new"
   mv "$initramfs.new" "$initramfs"

@@ -1,5 +1,6 @@
 /** What of the host's network a container gets to know: interfaces that can be reached, their addresses, and the routes. */
 
+import { CniError } from '../../lib/cni/errors.ts'
 import { type Address, AddressFlag, listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import { getLink, type Link } from '../../lib/netlink/route/link/index.ts'
 import {
@@ -26,8 +27,30 @@ export interface HostNetwork {
   readonly routes: readonly Route[]
 }
 
-/** @param patterns the key "interfaces" @throws NetlinkError */
-export function readHostNetwork(host: NetlinkSocket, patterns: readonly string[]): HostNetwork {
+/**
+ * The host's network, when there is one: a host that still boots has none, and an empty result would be of no use.
+ * @param patterns the key "interfaces"
+ * @param code what it is when there is none
+ * @throws CniError
+ */
+export function requireHostNetwork(host: NetlinkSocket, patterns: readonly string[], code: number): HostNetwork {
+  const network = readHostNetwork(host, patterns)
+  if (network.interfaces.length > 0) return network
+  if (patterns.length === 0) {
+    throw new CniError(
+      code,
+      'no interface of the host is up and has an address that others can reach',
+      'bring the network of the host up: "ip address" shows its state',
+    )
+  }
+  throw new CniError(
+    code,
+    `no interface of the host that "interfaces" ${JSON.stringify(patterns)} chooses is up and has an address that others can reach`,
+    'compare with "ip address", or leave the key out for all interfaces',
+  )
+}
+
+function readHostNetwork(host: NetlinkSocket, patterns: readonly string[]): HostNetwork {
   const found = readInterfaces(host, patterns)
   if (found.length === 0) return { interfaces: [], routes: [] }
   const routes = listRoutes(host, { table: RouteTable.main })

@@ -5,8 +5,8 @@ import { answerStatus } from '../../lib/attachment/status.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { NetworkRequest } from '../../lib/cni/types.ts'
 import { listLinks } from '../../lib/netlink/route/link/index.ts'
-import { requireHostNetwork } from './add.ts'
 import { parseHostConfig } from './config.ts'
+import { requireHostNetwork } from './host-network.ts'
 
 export function status(request: NetworkRequest): void {
   const config = parseHostConfig(request)
@@ -19,7 +19,7 @@ export function status(request: NetworkRequest): void {
           'bring the network of the host up: "ip link" shows its state',
         )
       }
-      requireHostNetwork(host, config, ErrorCode.unavailable)
+      requireHostNetwork(host, config.interfaces, ErrorCode.unavailable)
     }),
   )
 }

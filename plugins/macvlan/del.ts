@@ -1,5 +1,6 @@
 /** DEL: everything of the attachment goes, whatever is there of it and whatever is known of it. */
 
+import { type MacAddress, parseMac } from '../../lib/address/mac.ts'
 import { releaseAddresses } from '../../lib/attachment/ipam.ts'
 import { withContainerSocket, withHostSocket } from '../../lib/attachment/sockets.ts'
 import { runAll } from '../../lib/cni/best-effort.ts'
@@ -7,6 +8,9 @@ import { linkAlias } from '../../lib/cni/names.ts'
 import type { AttachmentRequest } from '../../lib/cni/types.ts'
 import { deleteLink, getLink } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import { encodeText } from '../../lib/sys/bytes.ts'
+import { writeAll } from '../../lib/sys/file.ts'
+import { LockTimeoutError } from '../../lib/sys/lock.ts'
 import { parseMacvlanConfig } from './config.ts'
 import { HostAccess } from './host-access.ts'
 import { removeUnusedVlan } from './vlan-master.ts'
@@ -24,12 +28,29 @@ export function del(request: AttachmentRequest): void {
       if (config.ipamType !== undefined) releaseAddresses(request, config.ipamType)
     },
     () => {
-      if (config.hostAccess) withHostSocket(host => new HostAccess(host, request.network, request).revoke())
+      if (!config.hostAccess) return
+      unlessBusy(request, () => withHostSocket(host => new HostAccess(host, request.network, request).revoke()))
     },
     () => {
-      if (mayBeVlan && !config.linkInContainer) withHostSocket(host => removeUnusedVlan(host, config.master))
+      if (!mayBeVlan || config.linkInContainer) return
+      unlessBusy(request, () => withHostSocket(host => removeUnusedVlan(host, config.master, ownMac(request))))
     },
   ])
+}
+
+/** What others share is no reason to keep a container: the next DEL, or GC, removes it. */
+function unlessBusy({ config, network }: AttachmentRequest, remove: () => void): void {
+  try {
+    remove()
+  } catch (error) {
+    if (!(error instanceof LockTimeoutError)) throw error
+    writeAll(2, encodeText(`${config.type}: network "${network}": what it shares is left for GC: ${error.message}\n`))
+  }
+}
+
+/** The address of the container's interface, as ADD's result tells it. */
+function ownMac({ prevResult, ifname }: AttachmentRequest): MacAddress | undefined {
+  return parseMac(prevResult?.interfaces?.find(one => one.name === ifname && one.sandbox)?.mac ?? '')
 }
 
 /**

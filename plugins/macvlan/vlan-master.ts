@@ -6,6 +6,8 @@
  * link of the kind, wherever, up or down, whoever made it.
  */
 
+import { libc } from '#libc'
+import { formatMac, type MacAddress } from '../../lib/address/mac.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
 import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
@@ -18,6 +20,7 @@ import {
   listLinks,
   setLinkRequest,
 } from '../../lib/netlink/route/link/index.ts'
+import { listForwardingEntries } from '../../lib/netlink/route/neigh/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { shareNamespaceLock, withNamespaceLock } from '../../lib/netns/namespace-lock.ts'
 import { Errno } from '../../lib/sys/errno.ts'
@@ -165,17 +168,37 @@ export class Master {
   }
 }
 
-/** Removes a master that was made here when nothing is on it any more. */
-export function removeUnusedVlan(socket: NetlinkSocket, name: string | undefined): void {
+/**
+ * Removes a master that was made here when nothing is on it any more.
+ * @param leaving of an interface whose namespace is gone: the kernel takes some milliseconds to clear it up
+ */
+export function removeUnusedVlan(socket: NetlinkSocket, name: string | undefined, leaving?: MacAddress): void {
   if (name === undefined) return
   const found = getLink(socket, { name })
   if (found === undefined || !isOurs(found)) return
+  if (leaving !== undefined) waitUntilGone(socket, found, leaving)
+  // Mostly there are others, and then nobody need wait for the lock.
+  if (listensTo(socket, found).length > 0) return
   withNamespaceLock(() => {
     const link = getLink(socket, { name })
     if (link !== undefined && isOurs(link) && !isUsed(socket, link)) {
       deleteLink(socket, { index: link.index }, { missing: 'ignore' })
     }
   })
+}
+
+const CLEARING_TIMEOUT_MS = 2_000
+
+function waitUntilGone(socket: NetlinkSocket, link: Link, mac: MacAddress): void {
+  const deadline = Date.now() + CLEARING_TIMEOUT_MS
+  const text = formatMac(mac)
+  while (listensTo(socket, link).some(one => formatMac(one) === text) && Date.now() < deadline) libc.usleep(10_000)
+}
+
+/** The addresses of the macvlans that are up on a master, whatever namespaces they are in: it has to listen to them. */
+function listensTo(socket: NetlinkSocket, { index }: Link): MacAddress[] {
+  const macs = listForwardingEntries(socket, { index }).map(({ mac }) => mac)
+  return macs.filter(mac => ((mac[0] ?? 0) & 1) === 0)
 }
 
 /** A link that is there for no more than a moment. */

@@ -56,7 +56,9 @@ export function exhausted(pool: string, set: readonly PoolRange[], owners: reado
   const subnets = set.map(({ subnet }) => formatPrefix(subnet)).join(', ')
   const held = new Map<string, number>()
   for (const owner of owners) held.set(owner, (held.get(owner) ?? 0) + 1)
-  const list = [...held].toSorted((a, b) => b[1] - a[1]).map(([node, blocks]) => `${node} ${blocks}`)
+  const list = [...held]
+    .toSorted(([a, more], [b, less]) => less - more || a.localeCompare(b))
+    .map(([node, blocks]) => `${node} ${blocks}`)
   return new CniError(
     ErrorCode.poolExhausted,
     `pool "${pool}" is exhausted: its ${count} blocks of ${subnets} (/${set[0]?.blockLength ?? 0} each) are all taken`,

@@ -41,6 +41,12 @@ export class BlockLeaseKeeper {
     return bootTimeSeconds() < this.#expires
   }
 
+  /** Whether the plugins see that as well. */
+  get isSeen(): boolean {
+    const lease = readBlockLease(this.#options.dataDirectory)
+    return this.holds && secondsOfLease(lease, currentBoot(), bootTimeSeconds()) > 0
+  }
+
   /** Renews the lease, or begins another. One at a time: who calls meanwhile waits for the same. @throws CniError 11 */
   async renew(): Promise<void> {
     this.#renewing ??= this.#renew().finally(() => {

@@ -56,7 +56,7 @@ export class BlockService {
         `"ipam.dataDir" is "${request.dataDirectory}", but overlayd keeps the blocks in "${dataDirectory}"`,
         'leave "ipam.dataDir" out, or set "ipam.directory" of overlayd to the same',
       )
-    if (!this.#lease.holds) await this.#lease.renew()
+    if (!this.#lease.isSeen) await this.#lease.renew()
     return this.alone(request.network, () => this.#answer(request))
   }
 

@@ -26,7 +26,7 @@ const named = {
   'th dport': [ExpressionType.payload, 11, 2],
   'ip saddr': [ExpressionType.payload, 12, 11],
   'ip daddr': [ExpressionType.payload, 12, 12],
-  'ip6 saddr': [ExpressionType.payload, 13, 7],
+  'ip6 saddr': [ExpressionType.payload, 13, 8],
   'ip6 daddr': [ExpressionType.payload, 13, 9],
   'meta l4proto': [ExpressionType.meta, 16],
   'numgen random mod 16': [ExpressionType.numgen, 1, 16, 0],

@@ -3,9 +3,11 @@
 import { formatAddress } from '../lib/address/address.ts'
 import { formatPrefix, networkOf, type Prefix } from '../lib/address/prefix.ts'
 import type { AttachmentId, Result } from '../lib/cni/types.ts'
+import { statusOf } from '../lib/sys/file.ts'
 import { allocate } from './allocator/allocate.ts'
 import { completeRangeSets } from './allocator/range-set.ts'
 import { collectGarbage, release } from './allocator/release.ts'
+import { withState } from './allocator/state.ts'
 
 const NETWORKS = '/var/lib/cni/networks'
 
@@ -40,7 +42,21 @@ export function releaseGatewayAddresses(bridge: string, attachment: AttachmentId
   release(directoryOf(bridge), attachment)
 }
 
-/** Gives back what attachments hold whose container is gone. */
-export function collectGatewayGarbage(bridge: string): void {
-  collectGarbage(directoryOf(bridge), undefined)
+/** The attachments that hold addresses. */
+export function gatewayOwners(bridge: string): AttachmentId[] {
+  const directory = directoryOf(bridge)
+  if (statusOf(directory) === undefined) return []
+  return withState(directory, 'look', ({ files }) =>
+    files.list().flatMap(address => {
+      const entry = files.read(address)
+      if (entry.kind !== 'taken') return []
+      const { containerId, ifname } = entry.owner
+      return ifname === undefined ? [] : [{ containerId, ifname }]
+    }),
+  )
+}
+
+/** Gives back what no valid attachment holds. */
+export function collectGatewayGarbage(bridge: string, valid: readonly AttachmentId[]): void {
+  collectGarbage(directoryOf(bridge), valid)
 }

@@ -65,6 +65,8 @@ export interface PublishRequest extends AgentAttachment {
   /** The runtime asked for these addresses by name: a dead node's claim to them gives way. */
   readonly explicit?: boolean
   readonly services?: readonly ServiceMembership[]
+  /** The container's on the gateway bridge, without prefix lengths: where ports of mode local lead. */
+  readonly gatewayAddresses?: readonly string[]
 }
 
 export interface CheckRequest extends AgentAttachment {
@@ -108,6 +110,27 @@ export interface BlockAnswer {
   readonly held: string
 }
 
+export interface DrainRequest extends AgentAttachment {
+  /** False takes it back. */
+  readonly draining: boolean
+}
+
+/** A replica, as cnictl shows it. */
+export interface ServiceReplica extends AgentAttachment {
+  readonly node: string
+  readonly addresses: readonly string[]
+  readonly services: readonly ServiceMembership[]
+  readonly draining: boolean
+  /** Whether its host's agent is there. */
+  readonly alive: boolean
+}
+
+export interface ServicesAnswer {
+  readonly replicas: readonly ServiceReplica[]
+  /** Chains of other programs that drop what is forwarded unless they know it: `ip filter FORWARD`. */
+  readonly foreignDrops: readonly string[]
+}
+
 /** Request and answer of every verb. A module of the agent that serves another verb adds its line here. */
 export interface AgentVerbs {
   /** Before any link is built: the network's numbers, this host a member of it. */
@@ -122,6 +145,10 @@ export interface AgentVerbs {
   gc: { request: GcRequest; answer: { removed: readonly AgentAttachment[] } }
   /** A block of addresses for this node (ipam/cluster). @throws code 102 when none is left, 103 when the address is taken */
   block: { request: BlockRequest; answer: BlockAnswer }
+  /** A replica on this host takes no new connections, and keeps those it has. @throws code 3 for one without services */
+  drain: { request: DrainRequest; answer: Record<string, never> }
+  /** All replicas of services, of the whole cluster. */
+  services: { request: Record<string, never>; answer: ServicesAnswer }
   /** @throws code 50 when join would fail */
   status: { request: { network?: string }; answer: Record<string, never> }
 }

@@ -20,6 +20,7 @@ import {
   deleteVxlan,
   isSameTunnel,
   setFloodPeers,
+  startBridge,
   startVxlan,
   type Tunnel,
 } from './vxlan.ts'
@@ -114,11 +115,12 @@ export class SharedOverlay {
     const overlay = openOverlay(network) ?? createOverlay(network)
     this.#overlay = overlay
     if (overlay.bridge === undefined) createBridge(overlay)
+    startBridge(overlay)
     const bridge = mustHave(overlay.bridge, network)
-    this.#removeOther(overlay, bridge, tunnel)
-    if (overlay.vxlan === undefined) createVxlan(this.#host, overlay, bridge, tunnel)
+    this.#removeOther(overlay, tunnel)
+    if (overlay.vxlan === undefined) createVxlan(this.#host, overlay, tunnel)
     const vxlan = mustHave(overlay.vxlan, network)
-    adjustVxlan(overlay, vxlan, tunnel)
+    adjustVxlan(overlay, { vxlan, bridge }, tunnel)
     const peers = this.#wanted.peers(tunnel)
     if (peers !== undefined) {
       // Before the first packet passes.
@@ -126,13 +128,13 @@ export class SharedOverlay {
       if (tunnel.multicast === undefined) setFloodPeers(overlay, vxlan, peers)
     }
     startVxlan(overlay, tunnel, this.#alias)
-    return { overlay, bridge: mustHave(overlay.bridge, network), mtu: tunnel.mtu }
+    return { overlay, bridge, mtu: tunnel.mtu }
   }
 
   /** Takes away a device with other settings, unless containers use it. @throws CniError code 104 */
-  #removeOther(overlay: OverlayNamespace, bridge: Link, tunnel: Tunnel): void {
+  #removeOther(overlay: OverlayNamespace, tunnel: Tunnel): void {
     const { vxlan } = overlay
-    if (vxlan === undefined || (isSameTunnel(vxlan, tunnel) && vxlan.master === bridge.index)) return
+    if (vxlan === undefined || isSameTunnel(vxlan, tunnel)) return
     const { network } = this.#wanted
     const used = attachmentPorts(overlay, network).length
     if (used > 0) {
@@ -162,7 +164,10 @@ export function removeUnusedOverlay(network: string): void {
   const lock = lockNetwork(name)
   try {
     const overlay = openOverlay(network)
-    if (overlay !== undefined) {
+    if (overlay === undefined) {
+      // Somebody unmounted the namespace; the firewall does not know.
+      deletePeers(network).close()
+    } else {
       try {
         if (attachmentPorts(overlay, network).length > 0) return
         // First: the two wait for the kernel together then.

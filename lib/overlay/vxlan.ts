@@ -30,26 +30,22 @@ export interface Tunnel {
   readonly multicast?: { readonly group: IpAddress; readonly index: number }
 }
 
-/** Makes the bridge. The port that the tunnel is gives it its MTU. */
+/** Makes the bridge, down. The port that the tunnel is gives it its MTU. */
 export function createBridge({ socket }: OverlayNamespace): void {
-  socket.executeAll([
-    addLinkRequest({
-      name: OVERLAY_BRIDGE,
-      kind: 'bridge',
-      mac: randomMac(),
-      // The other hosts' listeners are not to be seen from here.
-      bridge: { mcastSnooping: false },
-    }),
-    setLinkRequest({ name: OVERLAY_BRIDGE, up: true }),
-  ])
+  socket.execute(addLinkRequest({ name: OVERLAY_BRIDGE, kind: 'bridge', mac: randomMac() }))
+}
+
+/** Brings the bridge up. It does not look into IGMP and MLD: the other hosts' listeners are not to be seen from here. */
+export function startBridge({ socket }: OverlayNamespace): void {
+  socket.execute(setLinkRequest({ name: OVERLAY_BRIDGE, up: true, bridge: { mcastSnooping: false } }))
 }
 
 /**
  * Makes the VXLAN device in the overlay namespace, as the host's: made from there, its socket is, and stays, the host's.
- * It is down, and the port of the bridge.
+ * It is down, and no port of the bridge yet.
  * @throws CniError code 104 naming who has the VNI on this host, 11 when nobody can be found who has
  */
-export function createVxlan(host: NetlinkSocket, overlay: OverlayNamespace, bridge: Link, tunnel: Tunnel): void {
+export function createVxlan(host: NetlinkSocket, overlay: OverlayNamespace, tunnel: Tunnel): void {
   const { vni, port, local, mtu, learning, multicast } = tunnel
   try {
     host.execute(
@@ -59,7 +55,6 @@ export function createVxlan(host: NetlinkSocket, overlay: OverlayNamespace, brid
         namespace: overlay.namespace.fd,
         mac: randomMac(),
         mtu,
-        master: bridge.index,
         vxlan: {
           id: vni,
           port,
@@ -124,13 +119,19 @@ export function isSameTunnel({ vxlan }: Link, { vni, port, local, learning, mult
   )
 }
 
-/** Settings of the device that can be changed while it is used; the neighbour tables answer where they are written. */
-export function adjustVxlan({ socket }: OverlayNamespace, vxlan: Link, { mtu, learning }: Tunnel): void {
+/** Makes the device a port of the bridge, with what can be changed while it is used. */
+export function adjustVxlan(
+  { socket }: OverlayNamespace,
+  { vxlan, bridge }: { readonly vxlan: Link; readonly bridge: Link },
+  { mtu, learning }: Tunnel,
+): void {
+  const { index } = vxlan
   socket.executeAll([
+    setLinkRequest({ index, mtu, ...(vxlan.master === bridge.index ? {} : { master: bridge.index }) }),
     setLinkRequest({
-      index: vxlan.index,
-      mtu,
-      // A dynamic row of the bridge would outlive a container's move to another host.
+      index,
+      // Where somebody writes the tables, they answer ARP too, and a row that the bridge learns would outlive a
+      // container's move to another host.
       bridgePort: { learning, neighSuppress: !learning },
     }),
   ])

@@ -1,19 +1,20 @@
 /** GC: what this network's lost attachments have left behind. */
 
-import { collectGatewayGarbage, releaseGatewayAddresses } from '../../ipam/gateway-pool.ts'
+import { collectGatewayGarbage, gatewayOwners } from '../../ipam/gateway-pool.ts'
 import { withHostSocket } from '../../lib/attachment/sockets.ts'
 import { runAll } from '../../lib/cni/best-effort.ts'
 import { delegateGc } from '../../lib/cni/delegate.ts'
-import { hostVethName, linkAliasPrefix, readLinkAlias } from '../../lib/cni/names.ts'
+import { hostVethName, linkAliasPrefix } from '../../lib/cni/names.ts'
 import type { AttachmentId, GcRequest } from '../../lib/cni/types.ts'
-import { deleteMasquerade } from '../../lib/firewall/masquerade.ts'
+import { gcMasquerade } from '../../lib/firewall/masquerade.ts'
 import { deleteLinks, type Link, listLinks } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import { withNamespaceLock } from '../../lib/netns/namespace-lock.ts'
 import { callAgent } from '../../lib/overlay/agent-client.ts'
 import { withOverlay } from '../../lib/overlay/namespace.ts'
 import { removeUnusedOverlay } from '../../lib/overlay/network.ts'
 import { parseOverlayConfig } from './config.ts'
-import { gatewayPortName, masqueradedAttachment } from './way-out.ts'
+import { gatewayPortName } from './way-out.ts'
 
 export function gc(request: GcRequest): void {
   const { controlPlane, gatewayBridge, ipamType } = parseOverlayConfig(request)
@@ -22,7 +23,10 @@ export function gc(request: GcRequest): void {
     () => {
       if (controlPlane.type === 'etcd') callAgent(controlPlane.socket, 'gc', { network, validAttachments: [...valid] })
     },
-    () => withHostSocket(host => removeLostWaysOut(host, network, gatewayBridge.name, valid)),
+    () => {
+      const names = new Set(valid.map(one => gatewayPortName(gatewayBridge.name, one)))
+      withHostSocket(host => deleteLinks(host, lostPorts(host, network, names)))
+    },
     () => {
       const names = new Set(valid.map(({ containerId, ifname }) => hostVethName(network, containerId, ifname)))
       withOverlay(network, overlay => {
@@ -30,7 +34,7 @@ export function gc(request: GcRequest): void {
       })
     },
     () => removeUnusedOverlay(network),
-    () => collectGatewayGarbage(gatewayBridge.name),
+    () => collectWaysOut(gatewayBridge.name, request.environment),
   ]
   runAll([
     ...(validAttachments === undefined ? [] : collect(validAttachments)),
@@ -47,10 +51,17 @@ function lostPorts(socket: NetlinkSocket, network: string, validNames: ReadonlyS
   )
 }
 
-function removeLostWaysOut(host: NetlinkSocket, network: string, bridge: string, valid: readonly AttachmentId[]): void {
-  const lost = lostPorts(host, network, new Set(valid.map(one => gatewayPortName(bridge, one))))
-  const attachments = lost.map(({ alias = '' }) => readLinkAlias(alias)).filter(one => one !== undefined)
-  for (const one of attachments) deleteMasquerade(masqueradedAttachment(bridge, one)).close()
-  deleteLinks(host, lost)
-  for (const one of attachments) releaseGatewayAddresses(bridge, one)
+/**
+ * Masquerade and addresses on the gateway bridge, of whichever network, that belong to no port. From an ADD's first look
+ * at the bridge until its port is there the namespace's lock is held.
+ */
+function collectWaysOut(bridge: string, environment: GcRequest['environment']): void {
+  withNamespaceLock(() =>
+    withHostSocket(host => {
+      const ports = new Set(listLinks(host, { kind: 'veth' }).map(({ name }) => name))
+      const used = gatewayOwners(bridge).filter(owner => ports.has(gatewayPortName(bridge, owner)))
+      gcMasquerade(bridge, used, { environment })
+      collectGatewayGarbage(bridge, used)
+    }),
+  )
 }

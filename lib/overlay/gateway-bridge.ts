@@ -103,7 +103,7 @@ export class GatewayBridge {
     avoid: readonly Prefix[],
   ): Prefix[] {
     return transaction.step(`give "${bridge.name}" its addresses`, () =>
-      withNetworkLock(bridge.name, () => {
+      withNetworkLock(`gateway-${bridge.name}`, () => {
         const present = gatewayAddresses(this.#host, bridge)
         const wanted = families.flatMap(family => {
           const ofFamily = (prefix: Prefix) => familyOf(prefix.address) === family

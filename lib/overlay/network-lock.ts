@@ -28,12 +28,13 @@ export function lockNetwork(name: string, options: { readonly shared?: boolean }
   }
 }
 
-/** Runs a function while nobody else holds the lock. @throws LockTimeoutError */
+/** Runs a function while nobody else holds the lock, which leaves no file behind. @throws LockTimeoutError */
 export function withNetworkLock<T>(name: string, run: () => T): T {
   const lock = lockNetwork(name)
   try {
     return run()
   } finally {
+    removeNetworkLock(name)
     close(lock)
   }
 }

@@ -22,13 +22,31 @@ import { makeWayOut, type WayOut } from './way-out.ts'
 
 export function add(request: AttachmentRequest): Result {
   const config = parseOverlayConfig(request)
-  return withSockets(request.netns, sockets => {
-    refuseExistingInterface(sockets.container, request.ifname, request.netns)
-    return runTransaction(request.environment, transaction => build(transaction, request, config, sockets))
-  })
+  // Closed when nothing is left to be undone.
+  const used: SharedOverlay[] = []
+  try {
+    return withSockets(request.netns, sockets => {
+      refuseExistingInterface(sockets.container, request.ifname, request.netns)
+      return runTransaction(request.environment, transaction =>
+        build(transaction, request, config, { ...sockets, used }),
+      )
+    })
+  } finally {
+    for (const shared of used) shared.close()
+  }
 }
 
-function build(transaction: Transaction, request: AttachmentRequest, config: OverlayConfig, sockets: Sockets): Result {
+interface Workplace extends Sockets {
+  /** Takes note of the network that is used. */
+  readonly used: SharedOverlay[]
+}
+
+function build(
+  transaction: Transaction,
+  request: AttachmentRequest,
+  config: OverlayConfig,
+  sockets: Workplace,
+): Result {
   const { host, container, namespace } = sockets
   const settings = settingsOf(transaction, request, config)
   const address = (): Addressed => {
@@ -40,29 +58,26 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Ove
   // An address plugin of this executable only keeps accounts: asked first, an exhausted pool costs no link.
   const early = request.builtins.has(config.ipamType) ? address() : undefined
   const shared = new SharedOverlay(host, settings)
-  try {
-    const ready = shared.use(transaction)
-    if (early !== undefined) refuseNarrow(ready, early.addressing)
-    const pair = createPort(transaction, request, config, sockets, ready)
-    shared.release()
-    const addressed = early ?? address()
-    refuseNarrow(ready, addressed.addressing)
-    transaction.step(`configure "${request.ifname}"`, () =>
-      configureInterface(container, namespace, request.ifname, addressed.addressing, {
-        duplicateAddressDetection: false,
-        announceIpv6: true,
-      }),
-    )
-    const wayOut = config.internal
-      ? undefined
-      : makeWayOut(transaction, request, config.gatewayBridge, sockets, addressed.addressing)
-    const port = waitForPort(ready.overlay.socket, pair.hostName)
-    publish(transaction, request, config, pair, addressed.addressing)
-    const own = describeInterface({ name: request.ifname, mac: pair.containerMac, mtu: port.mtu }, request.netns)
-    return resultOf(composeResult([own], 0, addressed, config.dns), wayOut)
-  } finally {
-    shared.close()
-  }
+  sockets.used.push(shared)
+  const ready = shared.use(transaction)
+  if (early !== undefined) refuseNarrow(ready, early.addressing)
+  const pair = createPort(transaction, request, config, sockets, ready)
+  shared.release()
+  const addressed = early ?? address()
+  refuseNarrow(ready, addressed.addressing)
+  transaction.step(`configure "${request.ifname}"`, () =>
+    configureInterface(container, namespace, request.ifname, addressed.addressing, {
+      duplicateAddressDetection: false,
+      announceIpv6: true,
+    }),
+  )
+  const wayOut = config.internal
+    ? undefined
+    : makeWayOut(transaction, request, config.gatewayBridge, sockets, addressed.addressing)
+  const port = waitForPort(ready.overlay.socket, pair.hostName)
+  publish(transaction, request, config, pair, addressed.addressing)
+  const own = describeInterface({ name: request.ifname, mac: pair.containerMac, mtu: port.mtu }, request.netns)
+  return resultOf(composeResult([own], 0, addressed, config.dns), wayOut)
 }
 
 /** The network's settings; with an agent, those that it has for the whole cluster. */

@@ -9,7 +9,7 @@ export type Contenders = Readonly<Record<Side, Contender>>
 
 export interface Row {
   readonly what: string
-  readonly unit: 'ms' | 'per s' | 'MiB'
+  readonly unit: 'ms' | 'per s' | 'Gbit/s' | 'MiB'
   readonly go: readonly number[]
   readonly ours: readonly number[]
   /** What the ratio shall be, as "at most 0.5"; absent when there is nothing to reach. */
@@ -22,7 +22,7 @@ export interface Case {
   /** For --filter. */
   readonly name: string
   /** @param runs how many samples of each side */
-  run(contenders: Contenders, runs: number): Row[]
+  run(contenders: Contenders, runs: number): Row[] | Promise<Row[]>
 }
 
 export const sides: readonly Side[] = ['go', 'ours']
@@ -38,7 +38,7 @@ export const noSamples = (): Samples => ({ go: [], ours: [] })
 const digits = (value: number): string =>
   value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 const best = (row: Row, samples: readonly number[]): number =>
-  row.unit === 'per s' ? Math.max(...samples) : Math.min(...samples)
+  row.unit === 'per s' || row.unit === 'Gbit/s' ? Math.max(...samples) : Math.min(...samples)
 const cell = (row: Row, samples: readonly number[]): string =>
   samples.length === 0 ? '' : `${digits(median(samples))} (${digits(best(row, samples))})`
 

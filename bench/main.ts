@@ -1,21 +1,37 @@
 /**
  * Our executables and Debian's Go plugins, side by side in one run; prints a Markdown table.
  *
- * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan steps host-local crowd memory
+ * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic
  */
 
 import { parseArgs } from 'node:util'
 import { type Case, type Row, table } from './case.ts'
 import { masquerade, memory, plain } from './cases/bridge.ts'
+import { clusterIpam } from './cases/cluster-ipam.ts'
 import { crowd } from './cases/crowd.ts'
+import { hostDevice } from './cases/host-device.ts'
 import { hostLocal } from './cases/host-local.ts'
 import { macvlan } from './cases/macvlan.ts'
+import { overlay, overlayTraffic } from './cases/overlay.ts'
 import { start } from './cases/start.ts'
 import { stepByStep } from './cases/steps.ts'
 import { Contender } from './contender.ts'
 import { machineLine } from './machine.ts'
 
-const cases: readonly Case[] = [start, masquerade, plain, macvlan, stepByStep, hostLocal, crowd, memory]
+const cases: readonly Case[] = [
+  start,
+  masquerade,
+  plain,
+  macvlan,
+  hostDevice,
+  stepByStep,
+  hostLocal,
+  crowd,
+  memory,
+  clusterIpam,
+  overlay,
+  overlayTraffic,
+]
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '30' }, filter: { type: 'string', multiple: true, default: [] } },
 })
@@ -31,7 +47,7 @@ try {
   for (const one of cases) {
     if (values.filter.length > 0 && !values.filter.includes(one.name)) continue
     console.error(`measuring: ${one.name}`)
-    rows.push(...one.run(contenders, runs))
+    rows.push(...(await one.run(contenders, runs)))
   }
 } finally {
   contenders.go.host.remove()

@@ -139,11 +139,11 @@ function throughput(cluster: Cluster, [from, to]: readonly NetworkNamespace[], a
   }
 }
 
-/** Milliseconds of a round trip, the mean of many one behind the other. */
+/** Microseconds of a round trip, the mean of many one behind the other. */
 function roundTrip([from]: readonly NetworkNamespace[], address: string): number {
   const text = from?.output(['ping', '-n', '-q', '-f', '-c', '2000', address], { timeoutMs: 60_000 }) ?? ''
   const [, mean] = /rtt min\/avg\/max\/mdev = [\d.]+\/([\d.]+)\//.exec(text) ?? []
-  return Number(mean)
+  return Number(mean) * 1000
 }
 
 function traffic(cluster: Cluster, runs: number): Row[] {
@@ -171,7 +171,7 @@ function traffic(cluster: Cluster, runs: number): Row[] {
   })
   const trip = (what: string, { trips }: typeof bare): Row => ({
     what,
-    unit: 'ms',
+    unit: 'µs',
     go: [],
     ours: trips,
     base: { ...base, samples: bare.trips },

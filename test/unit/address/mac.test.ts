@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { formatMac, isUsableMac, parseMac } from '../../../lib/address/mac.ts'
+import { formatMac, isUsableMac, macFromHex, parseMac } from '../../../lib/address/mac.ts'
 
 t.test('parseMac() reads what formatMac() writes, in upper case and with dashes as well', async t => {
   fc.assert(
@@ -25,4 +25,14 @@ t.test('isUsableMac() refuses group addresses and zero', async t => {
   t.equal(usable('01:00:5e:00:00:01'), false)
   t.equal(usable('ff:ff:ff:ff:ff:ff'), false)
   t.equal(usable('00:00:00:00:00:00'), false)
+})
+
+t.test('macFromHex() gives the same address for the same digits, one that a link may have', async t => {
+  t.equal(formatMac(macFromHex('ff0102030405ffff')), 'fe:01:02:03:04:05')
+  fc.assert(
+    fc.property(fc.stringMatching(/^[0-9a-f]{12}$/), hex => {
+      const mac = macFromHex(hex)
+      return isUsableMac(mac) && ((mac[0] ?? 0) & 2) === 2
+    }),
+  )
 })

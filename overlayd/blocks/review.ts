@@ -35,7 +35,8 @@ const BORROWED_SECONDS = 30
 /** What is remembered of a network; nothing of it is needed after a restart. */
 class Memory {
   changedAt: string | undefined
-  lookedAt = Number.NEGATIVE_INFINITY
+  /** When there is something to see even without a change. */
+  dueAt = Number.NEGATIVE_INFINITY
   /** Since when blocks are empty. */
   readonly emptySince = new Map<string, number>()
   /** Since when borrowed addresses are known and not in use. */
@@ -71,7 +72,7 @@ export class Review {
     const memory = this.#memories.get(network) ?? new Memory()
     this.#memories.set(network, memory)
     const [now, changedAt] = [bootTimeSeconds(), files.changedAt()]
-    const isDue = changedAt !== memory.changedAt || now - memory.lookedAt > UNCHANGED_SECONDS
+    const isDue = changedAt !== memory.changedAt || now >= memory.dueAt
     if (!isDue && held.borrowed.length === 0 && memory.emptySince.size === 0) return
     const used = files.used()
     await this.#giveBackBorrowed(files, held, used, memory)
@@ -80,7 +81,7 @@ export class Review {
     await this.#report(held, network, used, memory)
     if (!isComplete) return
     memory.changedAt = changedAt
-    memory.lookedAt = now
+    memory.dueAt = now + Math.min(UNCHANGED_SECONDS, nextCooled(used, held))
   }
 
   /** The address is back with its block's node when the pin is gone: the file first, so that it is never handed out twice. */
@@ -199,6 +200,14 @@ export class Review {
 /** Whether an address may be handed out, as far as its file says. */
 function isFree({ taken, age }: UsedAddress, { coolDownSeconds }: HeldBlocks): boolean {
   return !taken && Math.abs(age) >= coolDownSeconds
+}
+
+/** Seconds until one of the addresses that cool down is free. */
+function nextCooled(used: readonly UsedAddress[], held: HeldBlocks): number {
+  let soonest = Number.POSITIVE_INFINITY
+  for (const one of used)
+    if (!one.taken && !isFree(one, held)) soonest = Math.min(soonest, held.coolDownSeconds - one.age)
+  return soonest
 }
 
 /** How many addresses of a range set some blocks have. */

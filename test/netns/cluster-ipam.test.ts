@@ -1,0 +1,296 @@
+/** Addresses of a pool on the hosts of a cluster: executables, agents and an etcd, each on a host of its own. */
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { type Cluster, type ClusterHost, type Station, withCluster } from '../harness/cluster.ts'
+import { type Answer, answerOf, type Child, runPlugin, startPlugin } from '../harness/index.ts'
+
+const agentProgram = fileURLToPath(new URL('./blocks-agent.js', import.meta.url))
+
+/** How long others leave a silent node's blocks alone, in these tests. */
+const DEAD_AFTER = 6
+
+class Etcd {
+  readonly station: Station
+  readonly #directory: string
+  readonly #cluster: Cluster
+  #child: Child | undefined
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster
+    this.station = cluster.connect('etcd')
+    this.#directory = join(cluster.underlay.directory, 'etcd')
+  }
+
+  get url(): string {
+    return `http://${this.station.underlay.ipv4}:2379`
+  }
+
+  async start(): Promise<void> {
+    const argv = ['/usr/bin/etcd', '--data-dir', this.#directory, '--listen-client-urls', this.url]
+    const peer = `http://${this.station.underlay.ipv4}:2380`
+    this.#child = this.#cluster.underlay.start(
+      [
+        ...argv,
+        '--advertise-client-urls',
+        this.url,
+        '--listen-peer-urls',
+        peer,
+        '--initial-advertise-peer-urls',
+        peer,
+      ].concat('--initial-cluster', `default=${peer}`, '--unsafe-no-fsync'),
+      { inside: this.station },
+    )
+    await this.#child.says(/ready to serve client requests|serving insecure client requests/)
+  }
+
+  async stop(): Promise<void> {
+    await this.#child?.stop('SIGKILL')
+  }
+
+  keys(prefix: string): string[] {
+    const argv = [
+      '/usr/bin/etcdctl',
+      `--endpoints=${this.url}`,
+      'get',
+      '--prefix',
+      '--keys-only',
+      `/cnikit/v1/${prefix}`,
+    ]
+    const text = this.station.output(argv, { environment: { ETCDCTL_API: '3', PATH: '/usr/bin:/bin' } })
+    return text
+      .split('\n')
+      .filter(Boolean)
+      .map(key => key.slice('/cnikit/v1/'.length))
+  }
+}
+
+/** A host with its agent, and the networks on it. */
+class Node {
+  readonly host: ClusterHost
+  readonly #etcd: Etcd
+  #agent: Child | undefined
+
+  constructor(host: ClusterHost, etcd: Etcd) {
+    this.host = host
+    this.#etcd = etcd
+  }
+
+  get name(): string {
+    return `node-${this.host.number}`
+  }
+
+  async start(): Promise<void> {
+    const argv = [process.execPath, agentProgram, this.name, this.#etcd.url, String(DEAD_AFTER), '1']
+    this.#agent = this.host.start(argv)
+    await this.#agent.says(/listening/)
+  }
+
+  async stop(): Promise<void> {
+    await this.#agent?.stop('SIGKILL')
+  }
+
+  #options(command: string, containerId: string, ipam: object, args?: string) {
+    const config = { cniVersion: '1.1.0', name: 'web', type: 'bridge', ipam: { type: 'cluster', ...pool, ...ipam } }
+    return { host: this.host, command, containerId, netns: '/run/netns/none', config, args }
+  }
+
+  add(containerId: string, { ipam = {}, ip }: { ipam?: object; ip?: string } = {}): Answer {
+    return runPlugin('cluster', this.#options('ADD', containerId, ipam, ip && `IP=${ip}`))
+  }
+
+  startAdd(containerId: string): Child {
+    return startPlugin('cluster', this.#options('ADD', containerId, {}))
+  }
+
+  del(containerId: string, ipam: object = {}): Answer {
+    return runPlugin('cluster', this.#options('DEL', containerId, ipam))
+  }
+
+  blocks(): string[] {
+    try {
+      const text = readFileSync(join(this.host.stateDirectory, 'cni/cluster/web/blocks.json'), 'utf8')
+      return (JSON.parse(text) as { blocks: { prefix: string }[] }).blocks.map(({ prefix }) => prefix)
+    } catch {
+      return []
+    }
+  }
+}
+
+const pool = { subnet: '10.1.0.0/22', blockLength: 28, coolDown: 60 }
+
+async function withNodes(t: Test, count: number, use: (nodes: readonly Node[], etcd: Etcd) => Promise<void>) {
+  await withCluster(t, { hosts: count }, async cluster => {
+    const etcd = new Etcd(cluster)
+    await etcd.start()
+    const nodes = cluster.hosts.map(host => new Node(host, etcd))
+    await Promise.all(nodes.map(node => node.start()))
+    await use(nodes, etcd)
+  })
+}
+
+function addressIn({ result, stdout }: Answer): string {
+  const address = result?.ips?.[0]?.address
+  if (address === undefined) throw new Error(`no address: ${stdout}`)
+  return address.replace(/\/.*/, '')
+}
+
+/** Waits until something holds: it may take as long as agents take. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let wait = 0; !holds(); wait++) {
+    if (wait === 300) throw new Error(`it never came to be: ${holds}`)
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
+}
+
+/** The two of a cluster of two. */
+function pair(nodes: readonly Node[]): [Node, Node] {
+  const [first, second] = nodes
+  if (first === undefined || second === undefined) throw new Error('two nodes are wanted')
+  return [first, second]
+}
+
+t.test("on five hosts that take and give back at the same time, no address is anybody else's", async t => {
+  await withNodes(t, 5, async (nodes, etcd) => {
+    const held = new Map<string, string>()
+    const given = new Set<string>()
+    const work = async (node: Node, lane: number): Promise<void> => {
+      for (let round = 0; round < 8; round++) {
+        const id = `${node.name}-${lane}-${round}`
+        const address = addressIn(answerOf(await node.startAdd(id).ended))
+        if (held.has(address)) t.fail(`${address} is ${held.get(address)}'s, and was given to ${id}`)
+        if (given.has(address)) t.fail(`${address} was used again within its cool-down`)
+        held.set(address, id)
+        given.add(address)
+        if (round % 2 === 0) {
+          held.delete(address)
+          t.equal(node.del(id).status, 0)
+        }
+      }
+    }
+    await Promise.all(nodes.flatMap(node => [1, 2, 3].map(lane => work(node, lane))))
+    t.equal(given.size, 5 * 3 * 8)
+    await until(() => nodes.flatMap(node => node.blocks()).length === etcd.keys('blocks/web/').length)
+    const blocks = nodes.flatMap(node => node.blocks())
+    t.equal(new Set(blocks).size, blocks.length, 'no block has two hosts')
+  })
+})
+
+t.test('a plugin or an agent that is killed at any moment', async t => {
+  await withNodes(t, 2, async ([...nodes]) => {
+    const [first, second] = pair(nodes)
+    const held = new Map<string, string>()
+    for (let round = 0; round < 12; round++) {
+      const adds = [1, 2, 3, 4].map(lane => [`k${round}-${lane}`, first.startAdd(`k${round}-${lane}`)] as const)
+      await new Promise(resolve => setTimeout(resolve, round * 3))
+      if (round % 3 === 2) {
+        await first.stop()
+        await first.start()
+      } else adds[0]?.[1].signal('SIGKILL')
+      for (const [id, child] of adds) {
+        const outcome = await child.ended
+        // Killed, or without an agent: run again, it gets what it had or something new.
+        const answer = outcome.status === 0 ? answerOf(outcome) : first.add(id)
+        const address = addressIn(answer)
+        if (held.has(address)) t.fail(`${address} is ${held.get(address)}'s, and was given to ${id}`)
+        held.set(address, id)
+      }
+      const other = addressIn(second.add(`other-${round}`))
+      t.notOk(held.has(other), `${other} is nobody else's`)
+      held.set(other, `other-${round}`)
+    }
+    for (const [address, id] of held) {
+      const node = id.startsWith('other') ? second : first
+      t.equal(addressIn(node.add(id)), address, 'everybody has what he had')
+    }
+  })
+})
+
+t.test('etcd is away', async t => {
+  await withNodes(t, 1, async ([node], etcd) => {
+    if (node === undefined) throw new Error('a node is wanted')
+    node.add('before')
+    await etcd.stop()
+    t.equal(node.add('meanwhile').status, 0, 'ADD works while the block has room')
+    const small = { coolDown: 0 }
+    t.equal(node.del('meanwhile', small).status, 0)
+    await until(() => node.add('late').error?.code === 11)
+    const { error } = node.add('later')
+    t.equal(error?.code, 11, 'and ends when the lease has run out')
+    t.match(`${error?.msg} ${error?.details}`, /lease of this node's address blocks ran out/)
+    t.equal(node.del('before').status, 0, 'DEL goes on')
+    await etcd.start()
+    await until(() => node.add('again').status === 0)
+    t.equal(node.blocks().length, 1, 'nobody has taken the block: when etcd is away, no lease runs out')
+  })
+})
+
+t.test('a host that is dead loses its blocks after the stated time, and finds out when it is back', async t => {
+  await withNodes(t, 2, async (nodes, etcd) => {
+    const [first, second] = pair(nodes)
+    const small = { subnet: '10.1.0.0/28', blockLength: 28 }
+    const address = addressIn(first.add('one', { ipam: small }))
+    const refused = second.add('two', { ipam: small })
+    t.equal(refused.error?.code, 102)
+    t.match(refused.error?.details, /node-1 1/)
+    await first.stop()
+    t.equal(second.add('two', { ipam: small }).error?.code, 102, 'not at once')
+    await until(() => etcd.keys('block-leases/').length === 1)
+    t.equal(addressIn(second.add('two', { ipam: small, ip: address })), address)
+    t.equal(first.add('three', { ipam: small }).error?.code, 11, 'without its agent it hands out nothing any more')
+    await first.start()
+    t.same(first.blocks(), [])
+    t.equal(first.add('three', { ipam: small }).error?.code, 102)
+    t.equal(first.del('one', small).status, 0)
+    t.equal(addressIn(second.add('two', { ipam: small })), address, 'the other keeps what it has')
+  })
+})
+
+t.test('a host that is cut off', async t => {
+  await withNodes(t, 2, async (nodes, etcd) => {
+    const [first, second] = pair(nodes)
+    first.add('one')
+    const before = first.blocks()
+    first.host.disconnect()
+    t.equal(first.add('two').status, 0, 'goes on for the stated time')
+    await until(() => etcd.keys('block-leases/').length === 1)
+    t.equal(first.add('three').error?.code, 11, 'and no longer')
+    second.add('other')
+    t.notSame(second.blocks(), before, 'its block is kept while there are others')
+    first.host.reconnect()
+    await until(() => first.add('three').status === 0)
+    t.same(first.blocks(), before, 'back, it has its block')
+  })
+})
+
+t.test('an address asked for by name moves between hosts', async t => {
+  await withNodes(t, 3, async ([first, second, third], etcd) => {
+    if (first === undefined || second === undefined || third === undefined) throw new Error('three nodes are wanted')
+    t.equal(addressIn(first.add('moving', { ip: '10.1.1.5' })), '10.1.1.5')
+    t.match(second.add('thief', { ip: '10.1.1.5' }).error, { code: 103, msg: /moving eth0 on node node-1/ })
+    first.del('moving')
+    t.equal(addressIn(second.add('moving', { ip: '10.1.1.5' })), '10.1.1.5')
+    t.same(etcd.keys('pins/'), ['pins/web/10.1.1.5'])
+    second.del('moving')
+    t.equal(addressIn(third.add('moving', { ip: '10.1.1.5' })), '10.1.1.5')
+    third.del('moving')
+    await until(() => etcd.keys('pins/').length === 0)
+    t.equal(addressIn(first.add('moving', { ip: '10.1.1.5' })), '10.1.1.5', 'home')
+  })
+})
+
+t.test('blocks that are empty are given back', async t => {
+  await withNodes(t, 1, async ([node], etcd) => {
+    if (node === undefined) throw new Error('a node is wanted')
+    const ipam = { coolDown: 1 }
+    const ids = Array.from({ length: 30 }, (_, number) => `c${number}`)
+    for (const id of ids) node.add(id, { ipam })
+    t.ok(node.blocks().length > 1)
+    for (const id of ids) node.del(id, ipam)
+    await until(() => node.blocks().length === 1)
+    await until(() => etcd.keys('blocks/web/').length === 1)
+    t.pass('all but the last')
+  })
+})

@@ -26,9 +26,9 @@ const cases: readonly Case[] = [
   hostDevice,
   stepByStep,
   hostLocal,
+  clusterIpam,
   crowd,
   memory,
-  clusterIpam,
   overlay,
   overlayTraffic,
 ]

@@ -7,7 +7,7 @@ import { normalise, parseConfig } from '../../lib/cni/config.ts'
 import { readResolvConf } from '../../lib/cni/resolv-conf.ts'
 import type { AttachmentRequest, Dns, NetworkRequest, Route } from '../../lib/cni/types.ts'
 import { DEFAULT_AGENT_SOCKET } from '../../lib/overlay/agent-protocol.ts'
-import type { RangeOptions } from '../allocator/range.ts'
+import type { Range, RangeOptions } from '../allocator/range.ts'
 import { completeRangeSets } from '../allocator/range-set.ts'
 import type { StateOptions } from '../allocator/state.ts'
 import { type RangeDocument, readRange } from '../range-document.ts'
@@ -66,15 +66,15 @@ export function parseClusterConfig(request: NetworkRequest & Partial<Pick<Attach
       'remove the capability "ipRanges", and set "ipam.ranges"',
     )
   const sets = [
-    ...(ipam.subnet === undefined ? [] : [[withLength({ ...ipam, subnet: ipam.subnet }, 'ipam')]]),
+    ...(ipam.subnet === undefined ? [] : [[readPoolRange({ ...ipam, subnet: ipam.subnet }, 'ipam')]]),
     ...(ipam.ranges ?? []).map((set, index) =>
-      set.map((range, position) => withLength(range, `ipam.ranges[${index}][${position}]`)),
+      set.map((range, position) => readPoolRange(range, `ipam.ranges[${index}][${position}]`)),
     ),
   ]
   if (sets.length === 0)
     throw invalid('no IP ranges specified', 'set "ipam.subnet", "10.1.0.0/16" for example, or "ipam.ranges"')
   const rangeSets = completeRangeSets(sets).map((set, index) =>
-    set.map((range, position) => ({ ...range, blockLength: sets[index]?.[position]?.blockLength ?? 0 })),
+    set.map((range, position) => withBlocks(range, sets[index]?.[position])),
   )
   refuseSeveralPerFamily(
     request.cniVersion,
@@ -104,20 +104,31 @@ export function parseClusterStore(request: NetworkRequest): ClusterStore {
   }
 }
 
-function withLength(document: PoolRangeDocument, path: string): RangeOptions & { readonly blockLength: number } {
-  const range = readRange(document, path)
+interface PoolRangeOptions extends RangeOptions {
+  readonly blockLength: number | undefined
+  /** Of the configuration's key, for errors. */
+  readonly path: string
+}
+
+function readPoolRange(document: PoolRangeDocument, path: string): PoolRangeOptions {
+  return { ...readRange(document, path), blockLength: document.blockLength, path }
+}
+
+function withBlocks(range: Range, options: PoolRangeOptions | undefined): PoolRange {
   const { subnet } = range
-  const blockLength = document.blockLength ?? defaultBlockLength(subnet)
+  const usual = defaultBlockLength(subnet)
+  const blockLength = options?.blockLength ?? usual
   const bits = subnet.address.length * 8
+  const key = `"${options?.path}.blockLength" is ${blockLength}`
   if (blockLength < subnet.length || blockLength > bits)
     throw invalid(
-      `"${path}.blockLength" is ${blockLength}, but must be from ${subnet.length} to ${bits} for ${formatPrefix(subnet)}`,
-      `leave it out for the default, ${defaultBlockLength(subnet)}`,
+      `${key}, but must be from ${subnet.length} to ${bits} for ${formatPrefix(subnet)}`,
+      `leave it out for the default, ${usual}`,
     )
   // The blocks are counted and listed; more than can be would serve no cluster.
   if (blockLength - subnet.length > MAXIMUM_BLOCK_BITS && bits === 32)
     throw invalid(
-      `"${path}.blockLength" is ${blockLength}, which makes 2^${blockLength - subnet.length} blocks of ${formatPrefix(subnet)}`,
+      `${key}, which makes 2^${blockLength - subnet.length} blocks of ${formatPrefix(subnet)}`,
       `use ${subnet.length + MAXIMUM_BLOCK_BITS} or less`,
     )
   return { ...range, blockLength }

@@ -124,18 +124,15 @@ neigh add 10.98.0.${other + 1} lladdr ${macs[other]} dev vxlan0 nud permanent`)
 const SECONDS = 1
 
 /** Gigabits a second of one TCP connection. */
-function throughput(cluster: Cluster, [from, to]: readonly NetworkNamespace[], address: string): number {
+async function throughput(cluster: Cluster, [from, to]: readonly NetworkNamespace[], address: string): Promise<number> {
   if (from === undefined || to === undefined) throw new Error('there are two containers')
-  const server = cluster.underlay.start(['iperf3', '-s', '-1', '-B', address], { inside: to })
-  const client = ['iperf3', '-J', '-t', String(SECONDS), '-c', address, '--connect-timeout', '200']
+  const server = cluster.underlay.start(['iperf3', '-s', '-1', '--forceflush', '-B', address], { inside: to })
   try {
-    for (let attempt = 0; ; attempt++) {
-      const { status, stdout } = from.execute(client, { timeoutMs: 60_000 })
-      if (status === 0) return JSON.parse(stdout).end.sum_received.bits_per_second / 1e9
-      if (attempt === 20) throw new Error(`iperf3: ${stdout}`)
-    }
+    await server.says(/listening/)
+    const client = from.output(['iperf3', '-J', '-t', String(SECONDS), '-c', address], { timeoutMs: 60_000 })
+    return JSON.parse(client).end.sum_received.bits_per_second / 1e9
   } finally {
-    server.signal('SIGKILL')
+    await server.stop('SIGKILL')
   }
 }
 
@@ -146,7 +143,7 @@ function roundTrip([from]: readonly NetworkNamespace[], address: string): number
   return Number(mean) * 1000
 }
 
-function traffic(cluster: Cluster, runs: number): Row[] {
+async function traffic(cluster: Cluster, runs: number): Promise<Row[]> {
   const made: Attachment[] = cluster.hosts.map(host => new Network(host, overlayConfig(cluster, host)).attach())
   const containers = made.map(({ container }) => container)
   const ways = [bareVxlan(cluster, containers), dockerOverlay(cluster, containers)]
@@ -155,7 +152,7 @@ function traffic(cluster: Cluster, runs: number): Row[] {
   for (const { address } of samples) roundTrip(containers, address)
   for (let run = 0; run < runs; run++) {
     for (const way of run % 2 === 0 ? samples : samples.toReversed()) {
-      way.rates.push(throughput(cluster, containers, way.address))
+      way.rates.push(await throughput(cluster, containers, way.address))
       way.trips.push(roundTrip(containers, way.address))
     }
   }
@@ -184,10 +181,10 @@ function traffic(cluster: Cluster, runs: number): Row[] {
   ]
 }
 
-async function onCluster(measure: (cluster: Cluster) => Row[]): Promise<Row[]> {
+async function onCluster(measure: (cluster: Cluster) => Row[] | Promise<Row[]>): Promise<Row[]> {
   const underlay = createHost()
   try {
-    return measure(await Cluster.start(underlay, { hosts: 2 }))
+    return await measure(await Cluster.start(underlay, { hosts: 2 }))
   } finally {
     underlay.remove()
   }

@@ -17,7 +17,7 @@ node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)'
 
 # What the tests, the benchmark and the demo run. containernetworking-plugins are the Go plugins they compare with.
 packages='ca-certificates iproute2 iptables nftables iputils-ping curl procps
-  containernetworking-plugins containerd podman runc busybox-static strace iperf3'
+  containernetworking-plugins containerd podman runc busybox-static strace iperf3 etcd-server etcd-client'
 if [ "${1:-}" = vm ]; then
   packages='qemu-system-x86 busybox-static kmod'
   # Debian 12 ships it with qemu.
@@ -33,6 +33,13 @@ if [ -n "$missing" ]; then
   echo "setup: installing$missing"
   export DEBIAN_FRONTEND=noninteractive
   log=$(mktemp)
+  # etcd and containerd are started by the tests, with settings of their own: as a service they would be in the way.
+  policy=/usr/sbin/policy-rc.d
+  if [ -e "$policy" ]; then policy=''; else
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
   # shellcheck disable=SC2086
   if ! { apt-get -q update && apt-get -q install -y --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
     tail -n 20 "$log" >&2
@@ -40,6 +47,8 @@ if [ -n "$missing" ]; then
     fail "apt-get could not install$missing"
   fi
   rm -f "$log"
+  [ -z "$policy" ] || rm -f "$policy"
+  trap - EXIT
 fi
 
 [ "${1:-}" != vm ] || exec sh scripts/vm/prepare.sh

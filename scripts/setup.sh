@@ -39,6 +39,7 @@ if [ -n "$missing" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
     trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM HUP
   fi
   # shellcheck disable=SC2086
   if ! { apt-get -q update && apt-get -q install -y --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
@@ -48,7 +49,7 @@ if [ -n "$missing" ]; then
   fi
   rm -f "$log"
   [ -z "$policy" ] || rm -f "$policy"
-  trap - EXIT
+  trap - EXIT INT TERM HUP
 fi
 
 [ "${1:-}" != vm ] || exec sh scripts/vm/prepare.sh

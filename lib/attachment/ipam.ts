@@ -4,8 +4,7 @@ import { delegateAdd, delegateDel } from '../cni/delegate.ts'
 import { toCniError } from '../cni/failure.ts'
 import type { Transaction } from '../cni/transaction.ts'
 import type { AttachmentRequest, Result } from '../cni/types.ts'
-import { encodeText } from '../sys/bytes.ts'
-import { writeAll } from '../sys/file.ts'
+import { warn } from './warning.ts'
 
 /** A step of ADD: addresses are given back when a later one fails. */
 export function allocateAddresses(transaction: Transaction, request: AttachmentRequest, type: string): Result {
@@ -27,6 +26,6 @@ export function releaseAddresses(request: AttachmentRequest, type: string): void
   } catch (error) {
     if (!request.builtins.has(type)) throw error
     const { message } = toCniError(error)
-    writeAll(2, encodeText(`${request.config.type}: ${type} could not release the addresses: ${message}\n`))
+    warn(request, `${type} could not release the addresses: ${message}`)
   }
 }

@@ -15,11 +15,10 @@ import {
   refuseWithoutAddresses,
 } from '../../lib/attachment/result.ts'
 import { type Sockets, withSockets } from '../../lib/attachment/sockets.ts'
+import { warn } from '../../lib/attachment/warning.ts'
 import { runTransaction, type Transaction } from '../../lib/cni/transaction.ts'
 import type { AttachmentRequest, Result } from '../../lib/cni/types.ts'
 import type { Link } from '../../lib/netlink/route/link/index.ts'
-import { encodeText } from '../../lib/sys/bytes.ts'
-import { writeAll } from '../../lib/sys/file.ts'
 import { type MacvlanConfig, parseMacvlanConfig } from './config.ts'
 import { HostAccess } from './host-access.ts'
 import { createMacvlan, explainAddressInUse, masterSocket } from './macvlan-link.ts'
@@ -85,10 +84,6 @@ function bringUp(
       throw explainAddressInUse(error, config, master)
     }
   })
-}
-
-function warn({ config, network }: AttachmentRequest, message: string): void {
-  writeAll(2, encodeText(`${config.type}: network "${network}": ${message}\n`))
 }
 
 /** Where the container's interface stands among those of the result. */

@@ -3,13 +3,12 @@
 import { type MacAddress, parseMac } from '../../lib/address/mac.ts'
 import { releaseAddresses } from '../../lib/attachment/ipam.ts'
 import { withContainerSocket, withHostSocket } from '../../lib/attachment/sockets.ts'
+import { warn } from '../../lib/attachment/warning.ts'
 import { runAll } from '../../lib/cni/best-effort.ts'
 import { linkAlias } from '../../lib/cni/names.ts'
 import type { AttachmentRequest } from '../../lib/cni/types.ts'
 import { deleteLink, getLink } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { encodeText } from '../../lib/sys/bytes.ts'
-import { writeAll } from '../../lib/sys/file.ts'
 import { LockTimeoutError } from '../../lib/sys/lock.ts'
 import { parseMacvlanConfig } from './config.ts'
 import { HostAccess } from './host-access.ts'
@@ -39,12 +38,12 @@ export function del(request: AttachmentRequest): void {
 }
 
 /** What others share is no reason to keep a container: the next DEL, or GC, removes it. */
-function unlessBusy({ config, network }: AttachmentRequest, remove: () => void): void {
+function unlessBusy(request: AttachmentRequest, remove: () => void): void {
   try {
     remove()
   } catch (error) {
     if (!(error instanceof LockTimeoutError)) throw error
-    writeAll(2, encodeText(`${config.type}: network "${network}": what it shares is left for GC: ${error.message}\n`))
+    warn(request, `what containers share is left for the next DEL or GC: ${error.message}`)
   }
 }
 

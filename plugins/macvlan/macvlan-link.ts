@@ -3,6 +3,7 @@
 import { formatMac, randomMac } from '../../lib/address/mac.ts'
 import type { Sockets } from '../../lib/attachment/sockets.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import { toCniError } from '../../lib/cni/failure.ts'
 import { linkAlias } from '../../lib/cni/names.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
 import type { AttachmentRequest } from '../../lib/cni/types.ts'
@@ -68,7 +69,10 @@ function explainRefusal(error: unknown, sockets: Sockets, config: MacvlanConfig,
   }
   if (errno !== Errno.EINVAL && errno !== Errno.EBUSY) return error
   const user = findUser(index, config.linkInContainer ? sockets.namespace : undefined)
-  if (user === undefined && errno === Errno.EINVAL) return error
+  if (user === undefined && errno === Errno.EINVAL) {
+    const remedy = `a link in a namespace that cannot be found may be on master "${name}", in mode "passthru" or in the way of it`
+    return new CniError(ErrorCode.kernel, toCniError(error).message, remedy, { cause: error })
+  }
   const by = user?.description ?? 'by another link, which cannot be found'
   const message =
     errno === Errno.EBUSY

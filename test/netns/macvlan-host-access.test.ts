@@ -262,3 +262,19 @@ t.test('the routes go with a container whose namespace the kernel still clears u
     t.same(host.links(), ['lo', master])
   }),
 )
+
+t.test('DEL succeeds while somebody holds the lock that removing the link needs, and GC removes it later', t =>
+  withHost(t, async host => {
+    await createLan(host)
+    const network = macvlanNetwork(host, { hostAccess: true })
+    const one = network.attach()
+    const holder = host.start(['flock', '--shared', '--no-fork', host.path, 'sh', '-c', 'echo held; exec sleep 60'])
+    await holder.says(/held/)
+    t.match(one.del().stderr, /what containers share is left for the next DEL or GC: lock .* is held/)
+    t.same(host.links().toSorted(), ['lo', shim, master].toSorted())
+    t.notMatch(host.output(['ip', 'route']), `${one.address} `, 'the route is gone')
+    await holder.stop('SIGKILL')
+    network.gc([])
+    t.same(host.links(), ['lo', master])
+  }),
+)

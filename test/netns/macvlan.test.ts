@@ -175,6 +175,8 @@ t.test('a master that is down: ADD succeeds and says so on standard error, and S
     const one = network.attachment()
     const { stderr } = one.add()
     t.match(stderr, /^macvlan: network "lannet": master "uplink" is down: nothing reaches the container/)
+    const through = ['/bin/bash', '-c', 'exec "$0" 2>/dev/full']
+    t.equal(network.run({ ...network.attachment().request('ADD'), through }).status, 0, 'also where nobody reads it')
     host.ip(`link set ${master} up`)
     t.ok(one.container.pings(lanAddresses.gateway.ipv4, 5), 'when it comes up, so does the container')
   }),

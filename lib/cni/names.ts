@@ -34,7 +34,7 @@ export function readLinkAlias(alias: string): (AttachmentId & { readonly network
 
 /** How the aliases of all the network's links begin. */
 export function linkAliasPrefix(network: string): string {
-  return `cnikit ${network} `
+  return `cnikit ${network} `.slice(0, ALIAS_LENGTH)
 }
 
 /** The name of the port behind which a VLAN's gateway is: of another text than any attachment's, which has a "/". */

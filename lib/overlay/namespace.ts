@@ -9,7 +9,7 @@
  * routes out of their way.
  */
 
-import { linkAliasPrefix, readLinkAlias } from '../cni/names.ts'
+import { linkAliasPrefix } from '../cni/names.ts'
 import { deleteLinks, getLink, type Link, listLinks } from '../netlink/route/link/index.ts'
 import { NetlinkProtocol, type NetlinkSocket } from '../netlink/socket.ts'
 import {
@@ -85,10 +85,13 @@ export function createOverlay(network: string): OverlayNamespace {
   return new OverlayNamespace(namespace)
 }
 
-/** The ports of the network's attachments, known by their alias. Ports of others, of an agent, keep no network alive. */
+/**
+ * The ports of the network's attachments, known by how their alias begins. Ports of others, as of an agent, have other
+ * aliases and keep no network alive.
+ */
 export function attachmentPorts({ socket }: OverlayNamespace, network: string): Link[] {
   const prefix = linkAliasPrefix(network)
-  return listLinks(socket, { kind: 'veth' }).filter(({ alias }) => alias?.startsWith(prefix) && readLinkAlias(alias))
+  return listLinks(socket, { kind: 'veth' }).filter(({ alias }) => alias?.startsWith(prefix))
 }
 
 /** Removes the namespace with all its links. Only for who holds the network's lock alone. */

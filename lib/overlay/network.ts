@@ -10,9 +10,16 @@ import type { Link } from '../netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../netlink/socket.ts'
 import { close } from '../sys/file.ts'
 import { overlayAlias, overlayNamespaceName } from './names.ts'
-import { attachmentPorts, createOverlay, type OverlayNamespace, openOverlay, removeOverlay } from './namespace.ts'
+import {
+  attachmentPorts,
+  createOverlay,
+  type OverlayNamespace,
+  openOverlay,
+  removeOverlay,
+  withOverlay,
+} from './namespace.ts'
 import { lockNetwork, removeNetworkLock } from './network-lock.ts'
-import { deletePeers, setPeers } from './peers.ts'
+import { deletePeers, hasPeerFilter, setPeers } from './peers.ts'
 import {
   adjustVxlan,
   createBridge,
@@ -30,6 +37,8 @@ export interface OverlaySettings {
   readonly network: string
   /** All that the configuration says of it: while it stays the same, nothing is looked up and nothing is changed. */
   readonly settings: unknown
+  /** Whether `peers` gives any: then the peer filter is looked for, which a reload of the firewall takes away. */
+  readonly filtered: boolean
   /** Looks up what is left to be found out; only called when there is something to be made. */
   resolve(host: NetlinkSocket): Tunnel
   /**
@@ -100,7 +109,7 @@ export class SharedOverlay {
     if (this.#overlay !== undefined) {
       const { vxlan, bridge } = this.#overlay
       if (bridge?.up && vxlan?.up && vxlan.alias === this.#alias && vxlan.master === bridge.index) {
-        return { overlay: this.#overlay, bridge, mtu: vxlan.mtu }
+        if (!this.#wanted.filtered || isFiltered(vxlan)) return { overlay: this.#overlay, bridge, mtu: vxlan.mtu }
       }
     }
     this.close()
@@ -153,6 +162,10 @@ export class SharedOverlay {
   }
 }
 
+function isFiltered({ vxlan }: Link): boolean {
+  return hasPeerFilter(vxlan?.port ?? 0, vxlan?.id ?? 0)
+}
+
 function mustHave(link: Link | undefined, network: string): Link {
   if (link !== undefined) return link
   throw new CniError(ErrorCode.tryAgainLater, `a link of network "${network}" vanished while it was made`)
@@ -160,6 +173,8 @@ function mustHave(link: Link | undefined, network: string): Link {
 
 /** Removes a network that no container of this host uses. */
 export function removeUnusedOverlay(network: string): void {
+  const isUsed = withOverlay(network, overlay => overlay !== undefined && attachmentPorts(overlay, network).length > 0)
+  if (isUsed) return
   const name = overlayNamespaceName(network)
   const lock = lockNetwork(name)
   try {

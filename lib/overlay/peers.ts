@@ -102,6 +102,11 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index])
 }
 
+/** Whether packets for the tunnel are filtered at all. */
+export function hasPeerFilter(port: number, vni: number): boolean {
+  return withFilter(socket => socket.get(elementFormat, getElement(tunnelSet, tunnelKey(port, vni))) !== undefined)
+}
+
 /** Takes the network's filter away, and the table with the last of everything. Nothing there is fine. */
 export function deletePeers(network: string): PendingClose {
   const socket = openNftables()

@@ -24,6 +24,7 @@ export function settingsWithoutAgent(
   return {
     network,
     settings: [type, vni, port, mtu, own, group],
+    filtered: peers !== undefined,
     resolve: host =>
       type === 'static' ? resolveStatic(host, controlPlane, mtu) : resolveMulticast(host, controlPlane, mtu),
     peers: tunnel => peers && otherPeers(peers, tunnel.local),
@@ -68,6 +69,7 @@ export function settingsOfAgent(network: string, config: OverlayConfig, answer: 
   return {
     network,
     settings: ['etcd', vni, port, mtu, text],
+    filtered: false,
     resolve: host => ({ vni, port, local, mtu: tunnelMtu(host, mtu, { local, peers: [] }), learning: false }),
     peers: () => undefined,
   }

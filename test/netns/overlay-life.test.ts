@@ -290,6 +290,47 @@ t.test('an ADD after damage mends the network for the containers that have it', 
       t.ok(one.container.pings(ownAddresses(two)[0] ?? ''), `mended after ${damage}`)
       t.equal(one.check().status, 0)
     }
+    host.output(['nft', 'flush', 'ruleset'])
+    one.network.attach()
+    const ruleset = host.output(['nft', 'list', 'ruleset'])
+    t.match(ruleset, /4789 \. 0x1001 \. 192\.0\.2\.2 comment "web"/, 'the peer filter, after a reload of the firewall')
+    t.match(ruleset, /elements = \{ "docker_gwbridge" \}/, 'the isolation of the gateway bridge')
+  }),
+)
+
+t.test('results have the form of the version that is asked for', t =>
+  withCluster(t, { hosts: 1 }, cluster => {
+    const host = cluster.host(1)
+    const prevResults: unknown[] = []
+    for (const cniVersion of ['0.2.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']) {
+      const attachment = overlayOn(cluster, host, { cniVersion }).attachment()
+      const { json } = attachment.add()
+      t.match(json, { cniVersion })
+      prevResults.push(json)
+      t.ok(attachment.container.pings(cluster.outside.underlay.ipv4), cniVersion)
+      attachment.del()
+    }
+    t.match(prevResults[0], { ip4: { ip: /^10\.1\.0\.\d+\/24$/ }, ip6: { ip: /^fd00:1::/ } })
+    assertGone(t, host)
+  }),
+)
+
+t.test('names of any length', t =>
+  withCluster(t, { hosts: 1 }, cluster => {
+    const host = cluster.host(1)
+    const network = overlayOn(cluster, host, { name: `web-${'x'.repeat(300)}` })
+    const [one, two] = [
+      network.attach({ containerId: 'c'.repeat(200) }),
+      network.attach({ containerId: 'd'.repeat(200) }),
+    ]
+    t.equal(host.namedNamespaces().length, 1)
+    t.equal(one.check().status, 0)
+    one.del()
+    t.equal(two.check().status, 0, 'the network stays for the second')
+    network.gc([two])
+    t.equal(two.check().status, 0)
+    two.del()
+    assertGone(t, host)
   }),
 )
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { type Cluster, type ClusterHost, type Station, withCluster } from '../harness/cluster.ts'
-import { type Answer, answerOf, type Child, runPlugin, startPlugin } from '../harness/index.ts'
+import { type Answer, answerOf, type Child, mustRunPlugin, Network, runPlugin, startPlugin } from '../harness/index.ts'
 
 const agentProgram = fileURLToPath(new URL('./blocks-agent.js', import.meta.url))
 
@@ -278,6 +278,49 @@ t.test('an address asked for by name moves between hosts', async t => {
     third.del('moving')
     await until(() => etcd.keys('pins/').length === 0)
     t.equal(addressIn(first.add('moving', { ip: '10.1.1.5' })), '10.1.1.5', 'home')
+  })
+})
+
+t.test('containers of two hosts on one network behind their interfaces reach each other', async t => {
+  await withNodes(t, 2, async nodes => {
+    const ipam = { type: 'cluster', ranges: [[pool], [{ subnet: 'fd00:1::/64' }]] }
+    const config = { cniVersion: '1.1.0', name: 'lan', type: 'macvlan', master: 'uplink', ipam }
+    const attached = nodes.map(({ host }) => {
+      const netns = host.createContainer()
+      const options = { host, containerId: `c${host.number}`, netns, config }
+      const { result } = mustRunPlugin('macvlan', { ...options, command: 'ADD' })
+      return {
+        netns,
+        options,
+        result,
+        addresses: (result?.ips ?? []).map(({ address }) => address.replace(/\/.*/, '')),
+      }
+    })
+    const [one, other] = attached
+    t.equal(new Set(attached.flatMap(({ addresses }) => addresses)).size, 4, 'one of each family, and no two alike')
+    for (const address of other?.addresses ?? [])
+      t.equal(one?.netns.execute(['ping', '-c1', '-W3', address]).status, 0, `${address} answers`)
+    for (const { options, result } of attached) {
+      const withResult = { ...options, config: { ...config, prevResult: result } }
+      mustRunPlugin('macvlan', { ...withResult, command: 'CHECK' })
+      mustRunPlugin('macvlan', { ...withResult, command: 'DEL' })
+    }
+  })
+})
+
+t.test('a bridge on each host, with the same gateway and addresses of one pool', async t => {
+  await withNodes(t, 2, async nodes => {
+    const given = nodes.map(({ host }) => {
+      const network = new Network(host, { name: 'web', ipam: { type: 'cluster', ...pool } })
+      const attachment = network.attach()
+      const { ips } = attachment.result
+      t.equal(ips?.[0]?.gateway, '10.1.0.1')
+      t.equal(attachment.container.execute(['ping', '-c1', '-W3', '10.1.0.1']).status, 0, 'the gateway answers')
+      attachment.check()
+      attachment.del()
+      return ips?.[0]?.address
+    })
+    t.not(given[0], given[1])
   })
 })
 

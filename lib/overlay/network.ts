@@ -41,10 +41,9 @@ export interface OverlaySettings {
   readonly filtered: boolean
   /** Looks up what is left to be found out; only called when there is something to be made. */
   resolve(host: NetlinkSocket): Tunnel
-  /**
-   * The other hosts, for head-end replication and the peer filter; undefined when somebody else, as the agent, keeps the
-   * two.
-   */
+  /** Whether an agent keeps peers and entries. */
+  readonly agent: boolean
+  /** The other hosts, for head-end replication and the peer filter; undefined when they are not known here. */
   peers(tunnel: Tunnel): readonly IpAddress[] | undefined
 }
 
@@ -127,15 +126,16 @@ export class SharedOverlay {
     startBridge(overlay)
     const bridge = mustHave(overlay.bridge, network)
     this.#removeOther(overlay, tunnel)
-    if (overlay.vxlan === undefined) createVxlan(this.#host, overlay, tunnel)
+    const isNew = overlay.vxlan === undefined
+    if (isNew) createVxlan(this.#host, overlay, tunnel)
     const vxlan = mustHave(overlay.vxlan, network)
     adjustVxlan(overlay, { vxlan, bridge }, tunnel)
+    const { port, vni } = tunnel
     const peers = this.#wanted.peers(tunnel)
-    if (peers !== undefined) {
-      // Before the first packet passes.
-      setPeers({ network, port: tunnel.port, vni: tunnel.vni, peers })
-      if (tunnel.multicast === undefined) setFloodPeers(overlay, vxlan, peers)
-    }
+    // Before the first packet passes. An agent lets its hosts in when the network is there.
+    if (peers !== undefined) setPeers({ network, port, vni, peers })
+    else if (isNew && this.#wanted.agent) setPeers({ network, port, vni, peers: [] })
+    if (peers !== undefined && tunnel.multicast === undefined) setFloodPeers(overlay, vxlan, peers)
     startVxlan(overlay, tunnel, this.#alias)
     return { overlay, bridge, mtu: tunnel.mtu }
   }

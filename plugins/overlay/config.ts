@@ -19,7 +19,8 @@ import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { AttachmentRequest, Dns, NetworkRequest } from '../../lib/cni/types.ts'
 import { DEFAULT_AGENT_SOCKET, type ServiceMembership } from '../../lib/overlay/agent-protocol.ts'
 import { DEFAULT_GATEWAY_BRIDGE, type GatewayBridgeConfig } from '../../lib/overlay/gateway-bridge.ts'
-import { readServices, type ServiceDocument, servicesFromArguments } from './services.ts'
+import { checkServices } from '../../lib/overlay/mesh/ports.ts'
+import { readService, type ServiceDocument, servicesFromArguments } from './services.ts'
 
 /** The document, keys in the schema's spelling. */
 interface OverlayDocument {
@@ -102,11 +103,12 @@ export function parseOverlayConfig(request: NetworkRequest & Partial<Pick<Attach
   if (mtu > 0 && mtu < 68) refuse(`"mtu" is ${mtu}`, 'set 0 (what the underlay leaves) or 68 to 65535')
   const controlPlane = readControlPlane(document)
   const services = [
-    ...readServices(document.services ?? [], 'services'),
-    ...readServices(args?.cni?.services ?? [], 'args.cni.services'),
+    ...(document.services ?? []).map(readService),
+    ...(args?.cni?.services ?? []).map(readService),
     ...servicesFromArguments(request.args),
   ]
-  refuseServices(services, controlPlane.type)
+  refuseWithoutAgent(services, controlPlane.type)
+  checkServices(services)
   const asked = (runtimeConfig?.ips?.length ?? 0) + (args?.cni?.ips?.length ?? 0) > 0
   return {
     controlPlane,
@@ -230,18 +232,13 @@ function readSubnet(text: string | undefined, family: Family, path: string, exam
   return subnet
 }
 
-function refuseServices(services: readonly ServiceMembership[], type: ControlPlane['type']): void {
+function refuseWithoutAgent(services: readonly ServiceMembership[], type: ControlPlane['type']): void {
   const [first] = services
   if (first !== undefined && type !== 'etcd') {
     refuse(
       `service "${first.name}" needs the control plane "etcd", but the network has "${type}"`,
       'run overlayd on all hosts and set "controlPlane": {"type": "etcd"}, or remove "services"',
     )
-  }
-  for (const [index, { name }] of services.entries()) {
-    if (services.slice(0, index).some(other => other.name === name)) {
-      refuse(`service "${name}" is named twice`, 'name each service once, with all of its ports')
-    }
   }
 }
 

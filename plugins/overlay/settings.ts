@@ -25,6 +25,7 @@ export function settingsWithoutAgent(
     network,
     settings: [type, vni, port, mtu, own, group],
     filtered: peers !== undefined,
+    agent: false,
     resolve: host =>
       type === 'static' ? resolveStatic(host, controlPlane, mtu) : resolveMulticast(host, controlPlane, mtu),
     peers: tunnel => peers && otherPeers(peers, tunnel.local),
@@ -70,6 +71,7 @@ export function settingsOfAgent(network: string, config: OverlayConfig, answer: 
     network,
     settings: ['etcd', vni, port, mtu, text],
     filtered: false,
+    agent: true,
     resolve: host => ({ vni, port, local, mtu: tunnelMtu(host, mtu, { local, peers: [] }), learning: false }),
     peers: () => undefined,
   }

@@ -213,7 +213,7 @@ const table: readonly Omit<Refusal, 'plugin'>[] = [
     what: 'a port that is none',
     config: { controlPlane: { type: 'etcd' }, services: [{ name: 'api', ports: [{ published: 70_000 }] }] },
     code,
-    says: /"services\[0\]\.ports\[0\]\.published" is 70000/,
+    says: /service "api" has the published port 70000/,
   },
   {
     what: 'ranges of different length',
@@ -222,7 +222,7 @@ const table: readonly Omit<Refusal, 'plugin'>[] = [
       services: [{ name: 'api', ports: [{ published: '1-3', target: '1-2' }] }],
     },
     code,
-    says: /publishes 3 ports to 2/,
+    says: /publishes 3 ports \(1-3\) for 2 targets/,
   },
   {
     what: 'a service twice',

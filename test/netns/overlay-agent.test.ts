@@ -70,6 +70,9 @@ t.test('ADD joins before anything is built and publishes at its end, CHECK and G
       },
     })
     t.notMatch(JSON.stringify(vxlan), /"learning":true/, 'neither device nor bridge learns')
+    const ruleset = host.output(['nft', 'list', 'ruleset'])
+    t.match(ruleset, /4789 \. 0x1092 comment "web"/, 'nobody is let in before the agent says whom')
+    t.notMatch(ruleset, /0x1092 \. 192/)
     t.equal(attachment.check().status, 0)
     t.same(requests(agent).at(-1), { version: 1, verb: 'check', ...own, mac, addresses: [`${ipv4}/24`, `${ipv6}/64`] })
     network.gc([attachment])

@@ -5,7 +5,7 @@ import type { View } from '../etcd/store.ts'
 import type { Log } from '../log.ts'
 import { BlockLeaseKeeper } from './lease.ts'
 import { Pins } from './pins.ts'
-import { type BlockStore, type PinRecord, pinsPrefix } from './records.ts'
+import { type Alone, type BlockStore, type PinRecord, pinsPrefix } from './records.ts'
 import { recover } from './recover.ts'
 import { Review } from './review.ts'
 import { BlockService } from './service.ts'
@@ -34,17 +34,20 @@ export class AddressBlocks {
   readonly #pins: Pins
   readonly #review: Review
   readonly #options: AddressBlocksOptions
+  readonly #recover: () => Promise<void>
   #view: View<PinRecord> | undefined
 
   constructor(options: AddressBlocksOptions) {
     const { node, store, log, dataDirectory, deadAfterSeconds: seconds } = options
-    const common = { node, store, log, dataDirectory }
+    const alone: Alone = (name, run) => this.#service.alone(name, run)
+    const common = { node, store, log, dataDirectory, alone }
     this.#options = options
+    this.#recover = () => recover(common)
     this.#pins = new Pins({ ...common, patienceMs: options.patienceMs ?? PATIENCE_MS })
     this.#lease = new BlockLeaseKeeper({
       ...common,
       seconds,
-      recover: () => recover({ ...common, alone: (network, run) => this.#service.alone(network, run) }),
+      recover: this.#recover,
     })
     this.#service = new BlockService(common, this.#lease, this.#pins)
     this.#review = new Review({ ...options, service: this.#service })
@@ -81,7 +84,17 @@ export class AddressBlocks {
 
   /** To be called every minute. */
   async sweep(): Promise<void> {
-    if (this.#lease.holds) await this.#pins.removeDead(this.#entries())
+    if (!this.#lease.holds) return
+    await this.#pins.removeDead(this.#entries())
+    // What etcd could not be told then, it is told now.
+    if (!this.#review.hasFailed) return
+    this.#review.hasFailed = false
+    try {
+      await this.#recover()
+    } catch (error) {
+      this.#review.hasFailed = true
+      throw error
+    }
   }
 
   /** Answers what other nodes ask; a node that may have lost its blocks has nothing to say. */

@@ -12,6 +12,7 @@ import type { Entry } from '../etcd/store.ts'
 import type { Log } from '../log.ts'
 import { NetworkFiles, networksIn } from './network-files.ts'
 import {
+  type Alone,
   addressOfPinKey,
   type BlockRecord,
   type BlockStore,
@@ -28,11 +29,18 @@ export interface PinOptions {
   readonly store: BlockStore
   readonly dataDirectory: string
   readonly log: Log
+  readonly alone: Alone
   /** How long to wait for the other node. */
   readonly patienceMs: number
 }
 
 const LOOK_AGAIN_MS = 100
+
+/**
+ * The name under which a network's addresses are lent, one thing at a time: no network's own, because two nodes that ask each
+ * other for an address have to answer while they wait.
+ */
+export const lending = (network: string): string => `lending ${network}`
 
 export class Pins {
   readonly #options: PinOptions
@@ -79,15 +87,20 @@ export class Pins {
 
   #noteBorrowed({ pool, network, rangeSets, coolDownSeconds }: BlockRequest, address: string): void {
     const { node, dataDirectory } = this.#options
-    new NetworkFiles(dataDirectory, network).change(held => ({
-      version: 1,
-      pool,
-      node,
-      blocks: held?.blocks ?? [],
-      borrowed: [...(held?.borrowed ?? []).filter(other => other !== address), address],
-      rangeSets,
-      coolDownSeconds,
-    }))
+    const files = new NetworkFiles(dataDirectory, network)
+    files.change(held => {
+      // Of an earlier time that it was borrowed: it would say that the address is not needed any more.
+      files.removeMarks(files.used().filter(({ text }) => text === address))
+      return {
+        version: 1,
+        pool,
+        node,
+        blocks: held?.blocks ?? [],
+        borrowed: [...(held?.borrowed ?? []).filter(other => other !== address), address],
+        rangeSets,
+        coolDownSeconds,
+      }
+    })
   }
 
   /** Addresses of a block that other nodes have. */
@@ -101,7 +114,8 @@ export class Pins {
     for (const pin of pins) {
       if (pin.value.state !== 'asked') continue
       const { pool, address } = addressOfPinKey(pin.key)
-      for (const { files, prefix } of this.#holders(pool, address)) await this.#answerOne(pin, files, pool, prefix)
+      for (const { files, prefix } of this.#holders(pool, address))
+        await this.#options.alone(lending(files.network), () => this.#answerOne(pin, files, pool, prefix))
     }
   }
 
@@ -112,11 +126,14 @@ export class Pins {
     if (block === undefined) return
     const record = await store.get<BlockRecord>(blockKey(pool, block))
     if (record?.value.node !== node || record.value.network !== files.network) return
-    let holder: string | undefined
+    let [isHeld, holder]: [boolean, string | undefined] = [false, undefined]
     files.change(held => {
+      isHeld = held?.blocks.some(one => one.prefix === prefix) ?? false
       holder = files.holderOf(address)
-      return holder === undefined && held !== undefined ? withLent(held, prefix, address) : held
+      return isHeld && holder === undefined && held !== undefined ? withLent(held, prefix, address) : held
     })
+    // Given back meanwhile: who takes the block next answers.
+    if (!isHeld) return
     const answer: PinRecord =
       holder === undefined
         ? { ...pin.value, state: 'granted' }
@@ -124,25 +141,26 @@ export class Pins {
     const conditions = [unchanged(pin), unchanged(record)]
     const { succeeded } = await store.transaction(conditions, [{ put: pin.key, value: answer }])
     if (succeeded) log.info('answered for an address', { pool, address, to: pin.value.node, answer: answer.state })
-    else await this.settle(pin.key)
+    else await this.#settle(pin.key, files, prefix)
   }
 
   /** Makes what this node has lent what the pin says, after it has changed or gone. */
   async settle(key: string): Promise<void> {
     const { pool, address } = addressOfPinKey(key)
-    const holders = this.#holders(pool, address)
-    if (holders.length === 0) return
+    for (const { files, prefix } of this.#holders(pool, address))
+      await this.#options.alone(lending(files.network), () => this.#settle(key, files, prefix))
+  }
+
+  async #settle(key: string, files: NetworkFiles, prefix: string): Promise<void> {
+    const { address } = addressOfPinKey(key)
     const pin = await this.#options.store.get<PinRecord>(key)
     if (pin?.value.state === 'granted') return
-    for (const { files, prefix } of holders) {
-      files.change(held => {
-        if (held === undefined || !held.blocks.some(({ lent }) => lent.includes(address))) return held
-        // It was used elsewhere until now: the cool-down begins.
-        files.markReleased(address)
-        return withoutLent(held, prefix, address)
-      })
-    }
-    if (pin !== undefined) await this.answer([pin])
+    files.change(held => {
+      if (held === undefined || !held.blocks.some(({ lent }) => lent.includes(address))) return held
+      // It was used elsewhere until now: the cool-down begins.
+      files.markReleased(address)
+      return withoutLent(held, prefix, address)
+    })
   }
 
   /** Networks of this node with a block in which the address lies. */

@@ -14,6 +14,9 @@ import type { Condition, Entry, Store } from '../etcd/store.ts'
 /** What the blocks need of the store. */
 export type BlockStore = Pick<Store, 'get' | 'list' | 'transaction' | 'watch' | 'grantLease' | 'renewLease'>
 
+/** Runs one thing at a time for each name, a network's for example. */
+export type Alone = <T>(name: string, run: () => Promise<T>) => Promise<T>
+
 export interface PoolRecord {
   /** Block lengths by subnet: {"10.1.0.0/16": 26} */
   readonly subnets: Readonly<Record<string, number>>
@@ -42,7 +45,8 @@ export interface EndpointPlace {
 }
 
 export const poolKey = (pool: string): string => `pools/${pool}`
-export const blocksPrefix = (pool: string): string => `blocks/${pool}/`
+/** @param pool default: all of them */
+export const blocksPrefix = (pool?: string): string => (pool === undefined ? 'blocks/' : `blocks/${pool}/`)
 export const blockKey = (pool: string, block: Prefix): string =>
   `${blocksPrefix(pool)}${formatPrefix(block).replace('/', '-')}`
 export const pinsPrefix = 'pins/'

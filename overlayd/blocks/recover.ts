@@ -8,8 +8,9 @@ import { formatPrefix, parsePrefix } from '../../lib/address/prefix.ts'
 import type { Entry } from '../etcd/store.ts'
 import type { Log } from '../log.ts'
 import { NetworkFiles, networksIn, usedIn } from './network-files.ts'
-import { lent } from './pins.ts'
+import { lending, lent } from './pins.ts'
 import {
+  type Alone,
   addressOfPinKey,
   type BlockRecord,
   type BlockStore,
@@ -25,24 +26,31 @@ export interface RecoverOptions {
   readonly store: BlockStore
   readonly dataDirectory: string
   readonly log: Log
-  /** Runs one thing at a time for each network. */
-  readonly alone: <T>(network: string, run: () => Promise<T>) => Promise<T>
+  readonly alone: Alone
 }
 
+/** Makes the files say what etcd says, and etcd what the files do not use any more. To be called when the lease is sure. */
 export async function recover(options: RecoverOptions): Promise<void> {
   const { node, store, dataDirectory, alone } = options
-  const { entries } = await store.list<BlockRecord>('blocks/')
-  const recorded = entries.filter(({ value }) => value.node === node).map(({ value }) => value.network)
-  for (const network of new Set([...networksIn(dataDirectory), ...recorded]))
-    await alone(network, () => recoverNetwork(options, network))
+  const { entries } = await store.list<BlockRecord>(blocksPrefix())
+  const recorded = entries.filter(({ value }) => value.node === node)
+  for (const network of new Set([...networksIn(dataDirectory), ...recorded.map(({ value }) => value.network)])) {
+    const seen = recorded.filter(({ value }) => value.network === network)
+    await alone(network, () => alone(lending(network), () => recoverNetwork(options, network, seen)))
+  }
 }
 
-/** To be run alone: nothing is taken for the network meanwhile. */
-async function recoverNetwork({ node, store, dataDirectory, log }: RecoverOptions, network: string): Promise<void> {
+/** @param seen its blocks a moment ago, of whichever pool; nothing is taken for the network now */
+async function recoverNetwork(
+  { node, store, dataDirectory, log }: RecoverOptions,
+  network: string,
+  seen: readonly Entry<BlockRecord>[],
+): Promise<void> {
   const files = new NetworkFiles(dataDirectory, network)
   const pool = files.read()?.pool
-  const { entries } = await store.list<BlockRecord>(pool === undefined ? 'blocks/' : blocksPrefix(pool))
-  const own = entries.filter(({ value }) => value.node === node && value.network === network)
+  const elsewhere = seen.filter(({ key }) => blockOfKey(key)?.pool !== pool)
+  const current = pool === undefined ? [] : (await store.list<BlockRecord>(blocksPrefix(pool))).entries
+  const own = current.filter(({ value }) => value.node === node && value.network === network)
   const pins = pool === undefined ? [] : (await store.list<PinRecord>(`${pinsPrefix}${pool}/`)).entries
   const used = files.used()
   // Without files nothing says what the addresses in use belong to: the next ADD finds its blocks again.
@@ -65,9 +73,10 @@ async function recoverNetwork({ node, store, dataDirectory, log }: RecoverOption
     })
   }
   const kept = files.read()?.blocks ?? []
-  for (const entry of own) {
+  for (const entry of [...own, ...elsewhere]) {
     const named = blockOfKey(entry.key)
-    if (named === undefined || kept.some(({ prefix }) => prefix === formatPrefix(named.block))) continue
+    if (named === undefined) continue
+    if (named.pool === pool && kept.some(({ prefix }) => prefix === formatPrefix(named.block))) continue
     // Taken and not noted before a crash, or given back and not told, or the network's directory was removed.
     const { succeeded } = await store.transaction([unchanged(entry)], [{ delete: entry.key }])
     if (succeeded) log.info('gave back a block that is not used', { network, key: entry.key })

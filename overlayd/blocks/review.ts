@@ -46,6 +46,8 @@ class Memory {
 }
 
 export class Review {
+  /** Whether something could not be done, so that files and etcd may differ. */
+  hasFailed = false
   readonly #options: ReviewOptions
   readonly #memories = new Map<string, Memory>()
 
@@ -60,6 +62,7 @@ export class Review {
         await service.alone(network, () => this.#review(network))
       } catch (error) {
         if (!(error instanceof CniError) && !(error instanceof LockTimeoutError)) throw error
+        this.hasFailed = true
         log.warn('could not look after the blocks of a network', { network, error })
       }
     }
@@ -76,6 +79,8 @@ export class Review {
     if (!isDue && held.borrowed.length === 0 && memory.emptySince.size === 0) return
     const used = files.used()
     await this.#giveBackBorrowed(files, held, used, memory)
+    const stale = used.filter(one => !one.taken && isFree(one, held) && !isHeld(held, one))
+    if (stale.length > 0) files.removeMarks(stale)
     const isComplete = await this.#takeAhead(network, held, used, memory)
     await this.#giveBackEmpty(files, held, used, memory)
     await this.#report(held, network, used, memory)
@@ -200,6 +205,11 @@ export class Review {
 /** Whether an address may be handed out, as far as its file says. */
 function isFree({ taken, age }: UsedAddress, { coolDownSeconds }: HeldBlocks): boolean {
   return !taken && Math.abs(age) >= coolDownSeconds
+}
+
+/** Whether it lies in a block of this node, or is borrowed. */
+function isHeld({ blocks, borrowed }: HeldBlocks, used: UsedAddress): boolean {
+  return borrowed.includes(used.text) || blocks.some(({ prefix }) => usedIn([used], prefix).length > 0)
 }
 
 /** Seconds until one of the addresses that cool down is free. */

@@ -383,6 +383,32 @@ t.test('an address asked for by name', async t => {
     t.same(second.held()?.borrowed, [], 'which finds out when it is back')
   })
 
+  t.test('that two nodes ask of each other at the same moment is given to both', async t => {
+    const { first, second } = await withBlock(t)
+    const [mine = ''] = second.blocks()
+    const free = mine.replace(/\.(\d+)\/29/, (_, last: string) => `.${Number(last) + 6}`)
+    t.same(await Promise.all([first.add('x', { ip: free }), second.add('y', { ip: '10.1.0.44' })]), [
+      [free],
+      ['10.1.0.44'],
+    ])
+  })
+
+  t.test('comes back though etcd was away when it was given back', async t => {
+    const { etcd, first, second } = await withBlock(t)
+    await second.add('c', { ip: '10.1.0.44' })
+    second.del('c')
+    second.store.isConnected = false
+    await second.agent.review()
+    t.same(second.held()?.borrowed, [], 'nobody gets it here any more')
+    second.store.isConnected = true
+    await second.agent.sweep()
+    t.same(second.held()?.borrowed, ['10.1.0.44'], 'as etcd says')
+    second.mark('10.1.0.44')
+    await second.agent.review()
+    t.same(etcd.keys('pins/'), [])
+    t.same(first.held()?.blocks[0]?.lent, [])
+  })
+
   t.test('stays lent when its block changes hands', async t => {
     const { etcd, second, third } = await withBlock(t)
     await second.add('c', { ip: '10.1.0.44' })

@@ -1,6 +1,15 @@
 /** A node of a cluster in this process: the plugin, its files, and the agent's part that looks after the blocks. */
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, unlinkSync, utimesSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { clusterPlugin } from '../../../ipam/cluster/plugin.ts'
@@ -147,6 +156,11 @@ export class SimulatedNode {
       name => [name, readFileSync(join(directory, name), 'utf8').split('\r\n')[0] ?? ''] as const,
     )
     return new Map(contents.filter(([, content]) => content !== ''))
+  }
+
+  /** As if an address had been in use and given back just now. */
+  mark(address: string, network = 'net'): void {
+    writeFileSync(join(addressDirectory(this.dataDir, network), address), '')
   }
 
   /** As if so long had passed since the addresses were given back. */

@@ -37,7 +37,12 @@ export class OverlayNamespace {
 
   constructor(namespace: NetworkNamespace) {
     this.namespace = namespace
-    this.socket = namespace.openSocket(NetlinkProtocol.route)
+    try {
+      this.socket = namespace.openSocket(NetlinkProtocol.route)
+    } catch (error) {
+      namespace.close()
+      throw error
+    }
   }
 
   get bridge(): Link | undefined {

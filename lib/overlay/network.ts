@@ -134,7 +134,8 @@ export class SharedOverlay {
     const peers = this.#wanted.peers(tunnel)
     // Before the first packet passes. An agent lets its hosts in when the network is there.
     if (peers !== undefined) setPeers({ network, port, vni, peers })
-    else if (isNew && this.#wanted.agent) setPeers({ network, port, vni, peers: [] })
+    else if (!this.#wanted.agent) deletePeers(network).close()
+    else if (isNew) setPeers({ network, port, vni, peers: [] })
     if (peers !== undefined && tunnel.multicast === undefined) setFloodPeers(overlay, vxlan, peers)
     startVxlan(overlay, tunnel, this.#alias)
     return { overlay, bridge, mtu: tunnel.mtu }

@@ -73,20 +73,23 @@ function peerChanges(socket: NetlinkSocket, tunnel: TunnelPeers): Request[] {
         element => !isWanted(element) && (element.comment === comment || keys.some(one => same(one, element.key))),
       )
       const missing = keys.filter(key => !present.some(element => isWanted(element) && same(element.key, key)))
+      const created = missing.map(key => ({ key, comment }))
       return [
-        ...(stale.length > 0 ? [deleteElements(set, stale)] : []),
-        ...(missing.length > 0
-          ? [
-              createElements(
-                set,
-                missing.map(key => ({ key, comment })),
-                { exclusive: true },
-              ),
-            ]
-          : []),
+        ...inRequests(stale, part => deleteElements(set, part)),
+        ...inRequests(created, part => createElements(set, part, { exclusive: true })),
       ]
     }),
   ]
+}
+
+/** So that elements with the longest comments fit into one attribute, 64 KiB. */
+const ELEMENTS_IN_REQUEST = 250
+
+function inRequests(elements: readonly SetElement[], request: (part: readonly SetElement[]) => Request): Request[] {
+  const requests: Request[] = []
+  for (let start = 0; start < elements.length; start += ELEMENTS_IN_REQUEST)
+    requests.push(request(elements.slice(start, start + ELEMENTS_IN_REQUEST)))
+  return requests
 }
 
 function wantedKeys({ port, vni, peers }: TunnelPeers): Map<SetName, Uint8Array[]> {
@@ -123,7 +126,7 @@ export function deletePeers(network: string): PendingClose {
       }))
       const left = present.some(({ elements }, index) => elements.length > (owned[index]?.elements.length ?? 0))
       if (!left) return [deleteTable(overlayTable)]
-      return owned.flatMap(({ set, elements }) => (elements.length > 0 ? [deleteElements(set, elements)] : []))
+      return owned.flatMap(({ set, elements }) => inRequests(elements, part => deleteElements(set, part)))
     })
     return { close }
   } catch (error) {

@@ -65,9 +65,12 @@ interface Carrier {
   readonly link: string
 }
 
-function carrierTo(host: NetlinkSocket, peer: IpAddress): Carrier {
+/** @param links those that were looked up before: peers are many, and the links to them few */
+function carrierTo(host: NetlinkSocket, peer: IpAddress, links: Map<number, Link | undefined>): Carrier {
   const route = getRoute(host, { destination: peer })
-  const link = route?.index === undefined ? undefined : getLink(host, { index: route.index })
+  const index = route?.index ?? 0
+  if (!links.has(index)) links.set(index, index === 0 ? undefined : getLink(host, { index }))
+  const link = links.get(index)
   if (route === undefined || link === undefined) {
     throw new CniError(
       ErrorCode.conflict,
@@ -99,8 +102,9 @@ export function tunnelMtu(host: NetlinkSocket, configured: number, { local, peer
   const own = linkOfLocal(host, local)
   const { name, loopback, mtu } = link ?? own
   let narrowest: Carrier = { mtu: loopback && peers.length === 0 ? ORDINARY_MTU : mtu, link: name }
+  const links = new Map<number, Link | undefined>()
   for (const peer of peers) {
-    const carrier = carrierTo(host, peer)
+    const carrier = carrierTo(host, peer, links)
     if (carrier.mtu < narrowest.mtu) narrowest = carrier
   }
   const overhead = tunnelOverhead(local)

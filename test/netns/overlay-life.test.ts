@@ -315,10 +315,53 @@ t.test('results have the form of the version that is asked for', t =>
   }),
 )
 
+t.test('a thousand peers', t =>
+  withCluster(t, { hosts: 1 }, cluster => {
+    const host = cluster.host(1)
+    const others = Array.from({ length: 1000 }, (_, index) => `10.20.${index >> 8}.${index & 255}`)
+    const config = { name: 'x'.repeat(127), controlPlane: { type: 'static', peers: ['192.0.2.1', ...others] } }
+    const attachment = overlayOn(cluster, host, config).attach()
+    t.equal(attachment.check().status, 0)
+    const fewer = { ...config, controlPlane: { type: 'static', peers: ['192.0.2.1', ...others.slice(900)] } }
+    const second = overlayOn(cluster, host, fewer).attach()
+    t.equal(second.check().status, 0)
+    const listed = host.output(['nft', 'list', 'set', 'inet', 'cnikit-overlay', 'peers-ipv4']).match(/10\.20\./g)
+    t.equal(listed?.length, 100)
+    attachment.del()
+    second.del()
+    assertGone(t, host)
+  }),
+)
+
+t.test('a gateway bridge without a free port says so, and nothing is left behind', t =>
+  withCluster(t, { hosts: 1 }, cluster => {
+    const host = cluster.host(1)
+    const network = overlayOn(cluster, host)
+    network.attach().del()
+    const ports = Array.from({ length: 1023 }, (_, index) => `p${index}`)
+    host.ip(
+      ports
+        .map(port => `link add ${port} type veth peer name ${port}x\nlink set ${port} master docker_gwbridge`)
+        .join('\n'),
+    )
+    const attachment = network.attachment()
+    t.match(attachment.tryAdd().error, {
+      code: 104,
+      msg: 'bridge "docker_gwbridge" is full: it has 1023 ports, the most that the kernel allows',
+    })
+    t.same(attachment.container.links(), ['lo'])
+    t.same(host.namedNamespaces(), [])
+    t.same(held(host), [])
+    host.ip('link del p77')
+    attachment.add()
+    attachment.del()
+  }),
+)
+
 t.test('names of any length', t =>
   withCluster(t, { hosts: 1 }, cluster => {
     const host = cluster.host(1)
-    const network = overlayOn(cluster, host, { name: `web-${'x'.repeat(300)}` })
+    const network = overlayOn(cluster, host, { name: `web-${'x'.repeat(240)}` })
     const [one, two] = [
       network.attach({ containerId: 'c'.repeat(200) }),
       network.attach({ containerId: 'd'.repeat(200) }),

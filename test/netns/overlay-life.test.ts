@@ -2,7 +2,7 @@
 
 import t, { type Test } from 'tap'
 import { type ClusterHost, differences, type Network, snapshot, withCluster } from '../harness/index.ts'
-import { attachEverywhere, gatewayAddresses, overlayOn, ownAddresses } from './overlay-fixture.ts'
+import { attachEverywhere, gatewayAddresses, overlayOn, ownAddresses, ownRanges } from './overlay-fixture.ts'
 
 /** Addresses that are given out on the host. */
 const held = (host: ClusterHost): string[] =>
@@ -312,6 +312,48 @@ t.test('results have the form of the version that is asked for', t =>
     }
     t.match(prevResults[0], { ip4: { ip: /^10\.1\.0\.\d+\/24$/ }, ip6: { ip: /^fd00:1::/ } })
     assertGone(t, host)
+  }),
+)
+
+t.test('nft can save the tables and load them again', t =>
+  withCluster(t, { hosts: 2 }, cluster => {
+    const host = cluster.host(1)
+    const attachment = overlayOn(cluster, host).attach()
+    const peers = cluster.hosts.map(({ underlay }) => underlay.ipv6)
+    overlayOn(cluster, host, { name: 'six', vni: 6, controlPlane: { type: 'static', peers } }).attach()
+    const before = host.output(['nft', 'list', 'ruleset'])
+    t.match(before, /4789 \. 0x6 \. 2001:db8:2::2 comment "six"/)
+    host.output(['sh', '-ec', 'nft list ruleset > /run/saved; nft flush ruleset; nft -f /run/saved'])
+    t.equal(host.output(['nft', 'list', 'ruleset']), before)
+    t.equal(attachment.check().status, 0)
+  }),
+)
+
+t.test('a network of one family has a way out in that family alone', t =>
+  withCluster(t, { hosts: 1 }, cluster => {
+    const host = cluster.host(1)
+    const { outside } = cluster
+    for (const family of [4, 6] as const) {
+      const attachment = overlayOn(cluster, host, { ipam: ownRanges(host, 1, [family]) }).attach()
+      const { container } = attachment
+      t.equal(gatewayAddresses(attachment).length, 1)
+      t.equal(container.pings(outside.underlay.ipv4, 1), family === 4, `IPv${family}: the world of IPv4`)
+      t.equal(container.pings(outside.underlay.ipv6, 1), family === 6, `IPv${family}: the world of IPv6`)
+      t.equal(attachment.check().status, 0)
+      attachment.del()
+    }
+    assertGone(t, host)
+  }),
+)
+
+t.test('a default route of the address plugin takes the place of the way out', t =>
+  withCluster(t, { hosts: 1 }, cluster => {
+    const host = cluster.host(1)
+    const ipam = { ...ownRanges(host, 1, [4]), routes: [{ dst: '0.0.0.0/0' }] }
+    const { container, result } = overlayOn(cluster, host, { ipam }).attach()
+    t.same(container.links().toSorted(), ['eth0', 'lo'])
+    t.match(result.ips, [{ gateway: '10.1.0.1' }])
+    t.match(container.show('route'), [{ dst: 'default', gateway: '10.1.0.1', dev: 'eth0' }])
   }),
 )
 

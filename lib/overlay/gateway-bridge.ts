@@ -80,20 +80,22 @@ export class GatewayBridge {
   #addresses(transaction: Transaction, bridge: Link, families: readonly Family[], avoid: readonly Prefix[]): Prefix[] {
     const present = gatewayAddresses(this.#host, bridge)
     const lacks = families.some(family => !present.some(({ address }) => familyOf(address) === family))
-    const differs = this.#config.subnets.some(subnet => !present.some(one => samePlace(one, subnet)))
+    const differs = this.#config.subnets.some(
+      subnet => families.includes(familyOf(subnet.address)) && !present.some(one => samePlace(one, subnet)),
+    )
     // Two that choose at the same time would choose twice.
     const wanted = lacks || differs ? this.#chooseAlone(transaction, bridge, families, avoid) : present
-    return families.flatMap(family => {
-      const gateway = wanted.find(({ address }) => familyOf(address) === family)
-      if (gateway === undefined) return []
+    const gateways = wanted.filter(({ address }) => families.includes(familyOf(address)))
+    for (const gateway of gateways) {
       const other = avoid.find(one => prefixesOverlap(one, gateway))
-      if (other === undefined) return [gateway]
+      if (other === undefined) continue
       throw new CniError(
         ErrorCode.conflict,
         `the network's subnet ${formatPrefix(networkOf(other))} overlaps with that of "${bridge.name}", ${formatPrefix(networkOf(gateway))}`,
         'give the gateway bridge another subnet or name ("gatewayBridge"), the network another one, or set "internal": true',
       )
-    })
+    }
+    return gateways
   }
 
   #chooseAlone(
@@ -105,11 +107,13 @@ export class GatewayBridge {
     return transaction.step(`give "${bridge.name}" its addresses`, () =>
       withNetworkLock(`gateway-${bridge.name}`, () => {
         const present = gatewayAddresses(this.#host, bridge)
-        const wanted = families.flatMap(family => {
+        const wanted = families.map(family => {
           const ofFamily = (prefix: Prefix) => familyOf(prefix.address) === family
-          const configured = this.#config.subnets.find(ofFamily)
-          if (configured !== undefined) return firstAddress(configured)
-          return present.find(ofFamily) ?? firstAddress(chooseSubnet(this.#host, family, avoid))
+          const [has, configured] = [present.find(ofFamily), this.#config.subnets.find(ofFamily)]
+          if (has !== undefined && configured !== undefined && !samePlace(has, configured)) {
+            throw otherSubnet(bridge, has, configured)
+          }
+          return has ?? firstAddress(configured ?? chooseSubnet(this.#host, family, avoid))
         })
         this.#shared.changeAddresses(bridge, planGatewayAddresses(this.#host, bridge, wanted, false))
         return wanted
@@ -134,6 +138,14 @@ export function gatewayAddresses(host: NetlinkSocket, bridge: Link): Prefix[] {
   return listAddresses(host, { index: bridge.index })
     .filter(({ scope }) => scope === 0)
     .map(({ prefix }) => prefix)
+}
+
+function otherSubnet({ name }: Link, has: Prefix, configured: Prefix): CniError {
+  return new CniError(
+    ErrorCode.conflict,
+    `"${name}" has the subnet ${formatPrefix(networkOf(has))}, but "gatewayBridge" says ${formatPrefix(configured)}`,
+    `all overlay networks of the host share the bridge: give them the same subnet, this one another "gatewayBridge.name", or delete the bridge when no container uses it`,
+  )
 }
 
 function samePlace(address: Prefix, subnet: Prefix): boolean {

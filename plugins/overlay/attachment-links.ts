@@ -24,19 +24,20 @@ export function deleteAttachmentLinks(host: NetlinkSocket, request: AttachmentRe
   withOverlay(request.network, overlay => {
     const ports = [overlay && getLink(overlay.socket, overlayPort), getLink(host, gatewayPort)]
     // By their ends in the container, which are in one namespace: the kernel waits once for both.
-    withContainerSocket(request.netns, container =>
+    withContainerSocket(request.netns, container => {
+      const ends = ports.map(port => otherEnd(container, port))
       deleteLinks(
         container,
-        ports.flatMap(port => otherEnd(container, port)),
-      ),
-    )
+        ends.filter(end => end !== undefined),
+      )
+    })
     deleteLink(host, gatewayPort, { missing: 'ignore' })
     if (overlay !== undefined) deleteLink(overlay.socket, overlayPort, { missing: 'ignore' })
   })
 }
 
-function otherEnd(container: NetlinkSocket, port: Link | undefined): Link[] {
-  if (port?.parent === undefined) return []
+function otherEnd(container: NetlinkSocket, port: Link | undefined): Link | undefined {
+  if (port?.parent === undefined) return undefined
   const end = getLink(container, { index: port.parent })
-  return end?.kind === 'veth' && end.parent === port.index ? [end] : []
+  return end?.kind === 'veth' && end.parent === port.index ? end : undefined
 }

@@ -283,6 +283,28 @@ t.test('a port that a program listens on is named, and nothing is left behind', 
   }),
 )
 
+t.test('networks that share a gateway bridge share its subnet', t =>
+  withCluster(t, { hosts: 1 }, cluster => {
+    const host = cluster.host(1)
+    const gatewayBridge = { subnet: '10.5.0.0/16' }
+    const { result } = overlayOn(cluster, host, { gatewayBridge }).attach()
+    t.match(result.ips, [{}, {}, { address: '10.5.0.2/16', gateway: '10.5.0.1' }])
+    const other = { name: 'other', vni: 4098 }
+    overlayOn(cluster, host, other).attach().del()
+    t.match(
+      overlayOn(cluster, host, { ...other, gatewayBridge: { subnet: '10.6.0.0/16' } })
+        .attachment()
+        .tryAdd().error,
+      {
+        code: 104,
+        msg: '"docker_gwbridge" has the subnet 10.5.0.0/16, but "gatewayBridge" says 10.6.0.0/16',
+      },
+    )
+    const own = overlayOn(cluster, host, { ...other, gatewayBridge: { name: 'gw1', subnet: '10.6.0.0/16' } }).attach()
+    t.ok(own.container.pings(cluster.outside.underlay.ipv4), 'a bridge of its own')
+  }),
+)
+
 t.test('a container cannot be in two networks with the same addresses', t =>
   withCluster(t, { hosts: 1 }, cluster => {
     const host: ClusterHost = cluster.host(1)

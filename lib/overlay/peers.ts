@@ -64,15 +64,13 @@ function peerChanges(socket: NetlinkSocket, tunnel: TunnelPeers): Request[] {
   return [
     ...table,
     ...sets.flatMap(set => {
-      const keys = wanted.get(set) ?? []
+      const keys = new Map((wanted.get(set) ?? []).map(key => [textOf(key), key]))
+      const present = table.length > 0 ? [] : elementsOfSet(socket, set)
       // An element of the same key with another network's comment is what that network has left behind: a tunnel's
       // number is one network's on a host.
-      const present = table.length > 0 ? [] : elementsOfSet(socket, set)
-      const isWanted = ({ key, comment: owner }: SetElement) => owner === comment && keys.some(one => same(one, key))
-      const stale = present.filter(
-        element => !isWanted(element) && (element.comment === comment || keys.some(one => same(one, element.key))),
-      )
-      const missing = keys.filter(key => !present.some(element => isWanted(element) && same(element.key, key)))
+      const stale = present.filter(element => (element.comment === comment) !== keys.has(textOf(element.key)))
+      const kept = new Set(present.filter(element => element.comment === comment).map(({ key }) => textOf(key)))
+      const missing = [...keys].filter(([text]) => !kept.has(text)).map(([, key]) => key)
       const created = missing.map(key => ({ key, comment }))
       return [
         ...inRequests(stale, part => deleteElements(set, part)),
@@ -101,8 +99,9 @@ function wantedKeys({ port, vni, peers }: TunnelPeers): Map<SetName, Uint8Array[
   ])
 }
 
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index])
+/** Keys as texts, to be looked up: there may be thousands. */
+function textOf(key: Uint8Array): string {
+  return key.join('.')
 }
 
 /** Whether packets for the tunnel are filtered at all. */
@@ -139,8 +138,8 @@ export function deletePeers(network: string): PendingClose {
 export function checkPeers(tunnel: TunnelPeers): void {
   withFilter(socket => {
     for (const [set, keys] of wantedKeys(tunnel)) {
-      const present = elementsOfSet(socket, set).map(({ key }) => key)
-      const [missing] = keys.filter(key => !present.some(one => same(one, key)))
+      const present = new Set(elementsOfSet(socket, set).map(({ key }) => textOf(key)))
+      const missing = keys.find(key => !present.has(textOf(key)))
       if (missing !== undefined) fail(tunnel.network, `set "${set.set}" lacks ${describeKey(missing)}`)
     }
     if (!rulesBySet(socket, tunnelChain).has(tunnelSet.set))
@@ -183,7 +182,7 @@ export function forgetGatewayBridge(bridge: string): void {
   try {
     applyPlanned(socket, 'forget gateway bridge', () => {
       const bridges = elementsOfSet(socket, gatewayBridgeSet)
-      const own = bridges.filter(({ key }) => same(key, bridgeKey(bridge)))
+      const own = bridges.filter(({ key }) => textOf(key) === textOf(bridgeKey(bridge)))
       if (own.length === 0) return []
       const last = own.length === bridges.length && elementsOfSet(socket, tunnelSet).length === 0
       return last ? [deleteTable(overlayTable)] : [deleteElements(gatewayBridgeSet, own)]

@@ -1,4 +1,4 @@
-/** GC: devices of attachments that nobody knows any more go back to the host, from wherever they are. */
+/** GC: devices of attachments that nobody knows any more go back to the host. */
 
 import { runAll } from '../../lib/cni/best-effort.ts'
 import { delegateGc } from '../../lib/cni/delegate.ts'
@@ -36,7 +36,9 @@ function bringLostHome(home: Home, isLost: (record: DeviceRecord) => boolean): v
   }
   tasks.push(() => {
     findAway(home, ({ link, record }, container) => {
-      if (isLost(record)) moveHome(home, container, link, record)
+      // Cards alone: whoever rules in a container can make any other link there, and write a record that would bring it
+      // to the host. Such links end with their namespace.
+      if (link.kind === undefined && isLost(record)) moveHome(home, container, link, record)
       return undefined
     })
   })

@@ -67,7 +67,8 @@ export function parseRecord(text: string | undefined): DeviceRecord | undefined 
     .split(' ')
   const mtu = parseDecimal(mtuText, 0xffff_ffff)
   if (!network || !containerId || !ifname || !home || !name || mtu === undefined || mac === undefined) return undefined
-  if (state !== 'up' && state !== 'down') return undefined
+  // Written in the container, perhaps: the kernel would make another name of one with a "%".
+  if ((state !== 'up' && state !== 'down') || name.includes('%')) return undefined
   return {
     network,
     containerId,

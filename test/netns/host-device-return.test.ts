@@ -130,33 +130,36 @@ t.test('DEL needs no device in the configuration', t =>
   }),
 )
 
-t.test('GC brings back what no valid attachment has, from living namespaces and from dead ones', t =>
+t.test('GC gives what came back by itself its name, unless its attachment is valid', t =>
   withHost(t, host => {
     withCard(host)
-    host.ip(`link add nic1 type veth peer name port1
-link add nic2 type veth peer name port2
-link add nic3 type veth peer name port3`)
+    host.ip('link add nic1 type veth peer name port1\nlink add nic2 type veth peer name port2')
     const network = cardNetwork(host, { ipam: {} })
     const attach = (device: string, config: object = {}) => network.with({ device, ...config }).attach()
-    const [valid, lost, dead, foreign] = [
-      attach('nic0'),
-      attach('nic1'),
-      attach('nic2'),
-      attach('nic3', { name: 'othernet' }),
-    ]
-    killNamespace(host, dead.container, 'eth0')
+    const [one, foreign, valid] = [attach('nic0'), attach('nic1', { name: 'othernet' }), attach('nic2')]
+    killNamespace(host, one.container, 'eth0', 'dev7')
+    killNamespace(host, foreign.container, 'eth0', 'dev8')
+    killNamespace(host, valid.container, 'eth0', 'dev9')
     network.gc(undefined)
-    t.notOk(host.links().includes('nic1'), 'without a list of valid attachments nothing is moved')
-    t.ok(host.links().includes('eth0'))
+    t.ok(host.links().includes('dev7'), 'not without a list of valid attachments')
     network.gc([valid])
-    t.same(lost.container.links(), ['lo'])
-    t.ok(host.links().includes('nic1'))
-    t.ok(host.links().includes('nic2'))
-    t.ok(valid.container.links().includes('eth0'))
-    t.ok(foreign.container.links().includes('eth0'))
-    network.gc([])
-    t.same(valid.container.links(), ['lo'])
     t.match(cardOf(host), { ifalias: "the operator's own words", isUp: true })
+    t.ok(host.links().includes('dev8'), 'not that of another network')
+    t.ok(host.links().includes('dev9'))
+  }),
+)
+
+t.test('no container gets a link of its own making onto the host by writing a record', t =>
+  withHost(t, host => {
+    withCard(host)
+    const network = cardNetwork(host)
+    const { container } = network.attach()
+    const [card] = container.show('link', 'show', 'dev', 'eth0')
+    const forged = String(card?.ifalias).replace(/container-\d+/, 'nobody')
+    container.ip(`link add evil type veth peer name inside\nlink set evil alias "${forged}"`)
+    const before = host.links()
+    network.gc([])
+    t.same(host.links(), before)
   }),
 )
 
@@ -179,7 +182,7 @@ t.test('GC frees the addresses of lost attachments', t =>
   withHost(t, host => {
     withCard(host)
     const network = cardNetwork(host, { ipam: hostLocal(host) })
-    network.attach()
+    killNamespace(host, network.attach().container, 'eth0')
     network.gc([])
     t.same(host.output(['find', host.dataDirectory, '-name', '10.*']), '')
     t.ok(host.links().includes('nic0'))

@@ -109,6 +109,18 @@ t.test('a card whose namespace has died, with another interface under its name, 
   }),
 )
 
+t.test('GC brings a card back from the living namespace of a container that nobody knows any more', t =>
+  withCards(t, (host, { pci }) => {
+    const network = networkOf(host, { pciBusID: pci })
+    const attachment = network.attach()
+    network.gc(undefined)
+    network.gc([attachment])
+    t.same(attachment.container.links(), ['lo', 'eth0'], 'not that of a valid attachment')
+    network.gc([])
+    t.same(attachment.container.links(), ['lo'])
+  }),
+)
+
 t.test('a card whose namespace has died gets its name back from GC', t =>
   withCards(t, async (host, { pci }) => {
     const network = networkOf(host, { pciBusID: pci })

@@ -209,7 +209,11 @@ const refused: readonly (readonly [given: Given, code: number, message: string |
     7,
     /^"ipam.routes\[0\].gw" is "10.1.0.1", of another/,
   ],
-  [{ ipam: { addresses, routes: [{ dst: '::/0', mtu: -1 }] } }, 7, '"ipam.routes[0].mtu" is -1, but must be an integer'],
+  [
+    { ipam: { addresses, routes: [{ dst: '::/0', mtu: -1 }] } },
+    7,
+    '"ipam.routes[0].mtu" is -1, but must be an integer',
+  ],
   [{ ipam: { addresses, dns: { nameservers: '10.1.0.1' } } }, 7, '"ipam.dns.nameservers" is "10.1.0.1", but must be'],
   [{ ipam, ips: '10.1.0.5/24' }, 7, '"runtimeConfig.ips" is "10.1.0.5/24", but must be a list'],
   [

@@ -157,11 +157,22 @@ function dump(socket: NetlinkSocket, filter: ConnectionFilter): Values<typeof co
 
 /** The tracked connections of the socket's network namespace. @throws NetlinkError */
 export function listConnections(socket: NetlinkSocket, filter: ConnectionFilter): Connection[] {
-  return dump(socket, filter).map(values => ({
-    original: toTuple(values.tupleOrig),
-    reply: toTuple(values.tupleReply),
-    id: values.id ?? 0,
-  }))
+  return dump(socket, filter).map(toConnection)
+}
+
+function toConnection({ tupleOrig, tupleReply, id = 0 }: Values<typeof conntrackAttributes>): Connection {
+  return { original: toTuple(tupleOrig), reply: toTuple(tupleReply), id }
+}
+
+/** Whether the connection's destination or source was changed: its answers are expected elsewhere than it was sent. */
+export function isTranslated({ original, reply }: Connection): boolean {
+  const same = (a: IpAddress | undefined, b: IpAddress | undefined) => a && b && equalAddresses(a, b)
+  return (
+    !same(original.destination, reply.source) ||
+    !same(original.source, reply.destination) ||
+    original.destinationPort !== reply.sourcePort ||
+    original.sourcePort !== reply.destinationPort
+  )
 }
 
 /** How many deletions go into one send. */
@@ -170,14 +181,19 @@ const CHUNK = 100
 /**
  * Deletes the connections that the filter finds, each by its tuple and identifier: a request by a part of the tuple
  * would make older kernels delete everything.
+ * @param which of those found; all when left out
  * @returns how many were found
  * @throws TypeError for a filter that asks for nothing; NetlinkError
  */
-export function deleteConnections(socket: NetlinkSocket, filter: ConnectionFilter): number {
+export function deleteConnections(
+  socket: NetlinkSocket,
+  filter: ConnectionFilter,
+  which: (connection: Connection) => boolean = () => true,
+): number {
   if (flagsOf(filter.original ?? {}) === 0 && flagsOf(filter.reply ?? {}) === 0) {
     throw new TypeError('a filter for deleting connections must name an address, a protocol or a port')
   }
-  const found = dump(socket, filter)
+  const found = dump(socket, filter).filter(values => which(toConnection(values)))
   const requests = found.map(({ tupleOrig, zone, id }) =>
     request(conntrackFormat, {
       type: messageType(Subsystem.conntrack, ConntrackMessage.delete),

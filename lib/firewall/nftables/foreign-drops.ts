@@ -1,0 +1,26 @@
+/** Chains of other programs that drop what is forwarded: a verdict of ours cannot overrule theirs. */
+
+import { chainFormat, Hook, listChains, Policy } from '../../netlink/netfilter/chain.ts'
+import type { NetfilterFamilyName } from '../../netlink/netfilter/subsystem.ts'
+import type { NetlinkSocket } from '../../netlink/socket.ts'
+
+/** What cnikit names its tables. */
+const OWN_TABLES = 'cnikit'
+const families: readonly NetfilterFamilyName[] = ['inet', 'ip', 'ip6']
+
+/**
+ * Base chains in the forward hook whose policy is to drop, as "ip filter FORWARD": Docker's, a firewall's. What they let
+ * through by their rules is not looked at. Those of iptables-legacy are not seen here. @throws NetlinkError
+ */
+export function foreignForwardDrops(socket: NetlinkSocket): string[] {
+  return families.flatMap(family =>
+    socket
+      .dump(chainFormat, listChains(family))
+      .map(({ attributes }) => attributes)
+      .filter(
+        ({ table = '', hook, policy }) =>
+          hook?.hooknum === Hook.forward && policy === Policy.drop && !table.startsWith(OWN_TABLES),
+      )
+      .map(({ table, name }) => `${family} ${table} ${name}`),
+  )
+}

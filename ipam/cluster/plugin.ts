@@ -1,5 +1,6 @@
 /** cluster: addresses from blocks of a pool that a whole cluster shares, each block one node's. */
 
+import type { IpAddress } from '../../lib/address/address.ts'
 import { formatAddress } from '../../lib/address/address.ts'
 import { formatPrefix, parsePrefix } from '../../lib/address/prefix.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
@@ -90,7 +91,7 @@ function takeFromHeld(config: ClusterConfig, request: AttachmentRequest): Outcom
     if (reason !== undefined) return { need: { rangeSet: 0, full: [], reason } }
     const own = state.heldBy(containerId, ifname).map(({ address }) => address)
     const rangeSets = rangesFor(config, held, own)
-    const need = missing(config, rangeSets)
+    const need = missing(config, rangeSets, own)
     if (need !== undefined) return { need }
     try {
       return {
@@ -104,12 +105,19 @@ function takeFromHeld(config: ClusterConfig, request: AttachmentRequest): Outcom
   return withState(addressDirectory(config.dataDirectory, config.network), 'change', take, config)
 }
 
-/** A range set without any block, or whose requested address is in none of them. */
-function missing(config: ClusterConfig, rangeSets: readonly RangeSet[]): Need | undefined {
+/**
+ * A range set without any block, or whose requested address is in none of them.
+ * @param own addresses that the attachment holds: with another one than it asks for it is refused, without asking for more
+ */
+function missing(
+  { requested }: Pick<ClusterConfig, 'requested'>,
+  rangeSets: readonly RangeSet[],
+  own: readonly IpAddress[],
+): Need | undefined {
   for (const [rangeSet, set] of rangeSets.entries()) {
-    const requested = config.requested[rangeSet]
-    if (requested !== undefined && rangeOf(set, requested) === undefined)
-      return { rangeSet, full: [], wanted: requested }
+    if (own.some(address => rangeOf(set, address) !== undefined)) continue
+    const wanted = requested[rangeSet]
+    if (wanted !== undefined && rangeOf(set, wanted) === undefined) return { rangeSet, full: [], wanted }
     if (set.length === 0) return { rangeSet, full: [] }
   }
   return undefined
@@ -168,7 +176,7 @@ function needOfNext(config: ClusterConfig): Need | undefined {
   const reason = leaseFailure(config, { boot: currentBoot() })
   if (reason !== undefined) return { rangeSet: 0, full: [], reason }
   const rangeSets: RangeSet[] = rangesFor(config, held, [])
-  const need = missing({ ...config, requested: [] }, rangeSets)
+  const need = missing({ requested: [] }, rangeSets, [])
   if (need !== undefined) return need
   const exhausted = exhaustedRangeSet(addressDirectory(config.dataDirectory, config.network), rangeSets)
   return exhausted && { rangeSet: rangeSets.indexOf(exhausted), full: prefixesOf(held) }

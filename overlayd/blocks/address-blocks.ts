@@ -24,9 +24,12 @@ export interface AddressBlocksOptions {
   readonly idleSeconds: number
   /** How long to wait for a node that is asked for an address. */
   readonly patienceMs?: number
+  /** After how long a borrowed address goes back that nobody has taken. */
+  readonly unusedSeconds?: number
 }
 
 const PATIENCE_MS = 4_000
+const UNUSED_SECONDS = 30
 
 export class AddressBlocks {
   readonly #lease: BlockLeaseKeeper
@@ -50,7 +53,11 @@ export class AddressBlocks {
       recover: this.#recover,
     })
     this.#service = new BlockService(common, this.#lease, this.#pins)
-    this.#review = new Review({ ...options, service: this.#service })
+    this.#review = new Review({
+      ...options,
+      unusedSeconds: options.unusedSeconds ?? UNUSED_SECONDS,
+      service: this.#service,
+    })
   }
 
   /** The verb `block`. @throws CniError */
@@ -85,7 +92,7 @@ export class AddressBlocks {
   /** To be called every minute. */
   async sweep(): Promise<void> {
     if (!this.#lease.holds) return
-    await this.#pins.removeDead(this.#entries())
+    if (this.#view !== undefined) await this.#pins.sweep(this.#view.entries)
     // What etcd could not be told then, it is told now.
     if (!this.#review.hasFailed) return
     this.#review.hasFailed = false
@@ -99,15 +106,11 @@ export class AddressBlocks {
 
   /** Answers what other nodes ask; a node that may have lost its blocks has nothing to say. */
   async answer(): Promise<void> {
-    if (this.#lease.holds) await this.#pins.answer(this.#entries())
+    if (this.#lease.holds) await this.#pins.answer(this.#view?.entries.values() ?? [])
   }
 
   /** The blocks stay this node's: an agent that is started again must not be missed. */
   stop(): void {
     this.#view?.close()
-  }
-
-  #entries() {
-    return this.#view?.entries.values() ?? []
   }
 }

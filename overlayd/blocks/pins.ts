@@ -178,12 +178,35 @@ export class Pins {
     })
   }
 
-  /** Removes pins of nodes that are dead. */
-  async removeDead(pins: Iterable<Entry<PinRecord>>): Promise<void> {
-    for (const pin of pins) {
+  /**
+   * Puts right what a crash or a lost connection has left: pins of dead nodes, pins of this node that nothing here uses, and
+   * what this node has lent without a pin.
+   */
+  async sweep(pins: ReadonlyMap<string, Entry<PinRecord>>): Promise<void> {
+    const { node, dataDirectory, alone } = this.#options
+    for (const pin of pins.values()) {
       const { pool, address } = addressOfPinKey(pin.key)
-      if (this.#holders(pool, address).length > 0) await this.#removeDead(pin)
+      if (pin.value.node === node) await alone(pin.value.network, () => this.#removeUnused(pin.key))
+      else if (this.#holders(pool, address).length > 0) await this.#removeDead(pin)
     }
+    for (const network of networksIn(dataDirectory)) {
+      const held = new NetworkFiles(dataDirectory, network).read()
+      for (const address of held?.blocks.flatMap(block => block.lent) ?? []) {
+        const key = pinKey(held?.pool ?? '', address)
+        if (pins.get(key)?.value.state !== 'granted') await this.settle(key)
+      }
+    }
+  }
+
+  /** To be run alone: nobody waits for the pin now. */
+  async #removeUnused(key: string): Promise<void> {
+    const { node, store, dataDirectory } = this.#options
+    const pin = await store.get<PinRecord>(key)
+    if (pin?.value.node !== node) return
+    const held = new NetworkFiles(dataDirectory, pin.value.network).read()
+    const { pool, address } = addressOfPinKey(key)
+    if (held?.pool === pool && held.borrowed.includes(address)) return
+    await store.transaction([unchanged(pin)], [{ delete: key }])
   }
 
   async #removeDead(pin: Entry<PinRecord>): Promise<boolean> {

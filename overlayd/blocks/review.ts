@@ -23,14 +23,14 @@ export interface ReviewOptions {
   readonly leaseAhead: number
   /** For how long a block is empty before it is given back. */
   readonly idleSeconds: number
+  /** The plugin that asked for an address takes it at once; when it was killed before, the address goes back after so long. */
+  readonly unusedSeconds: number
 }
 
 /** Without a change a network is looked at this often, for what only time brings. */
 const UNCHANGED_SECONDS = 30
 /** How often etcd is told how many addresses of a block are in use. */
 const REPORT_SECONDS = 60
-/** The plugin that asked for an address takes it at once; when it was killed before, the address goes back. */
-const BORROWED_SECONDS = 30
 
 /** What is remembered of a network; nothing of it is needed after a restart. */
 class Memory {
@@ -98,7 +98,7 @@ export class Review {
       if (file?.taken) memory.unusedSince.delete(address)
       else memory.unusedSince.set(address, since)
       // An empty file says that it was in use; none, that it was never taken so far.
-      if (file?.taken || (file === undefined && bootTimeSeconds() - since < BORROWED_SECONDS)) continue
+      if (file?.taken || (file === undefined && bootTimeSeconds() - since < this.#options.unusedSeconds)) continue
       let isBack = false
       files.change(now => {
         if (now === undefined || files.holderOf(address) !== undefined) return now

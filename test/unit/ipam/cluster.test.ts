@@ -193,6 +193,13 @@ t.test('addresses asked for by name', async t => {
     t.same(node.agent.requests.at(-1)?.wanted, '10.1.0.9')
   })
 
+  t.test('by an attachment that has another: it is refused, and overlayd is not asked', async t => {
+    const node = nodeFor(t)
+    node.add('a')
+    t.equal(errorOf(() => node.add('a', { args: { IP: '10.1.0.33' } })).code, ErrorCode.conflict)
+    t.equal(node.agent.requests.length, 1)
+  })
+
   t.test('a borrowed address is for the one who asked for it, and no other', async t => {
     const node = nodeFor(t, ['10.1.0.0/29'])
     node.add('a')

@@ -1,15 +1,6 @@
 /** A node of a cluster in this process: the plugin, its files, and the agent's part that looks after the blocks. */
 
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  unlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, unlinkSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { clusterPlugin } from '../../../ipam/cluster/plugin.ts'
@@ -94,7 +85,8 @@ export class SimulatedNode {
   }
 
   async add(containerId: string, options: AddOptions = {}): Promise<string[]> {
-    for (;;) {
+    for (let asked = 0; ; asked++) {
+      if (asked === 30) throw new Error(`${this.name} asks again and again for ${containerId}`)
       try {
         const { ips = [] } = this.#plugin.add(this.#request('ADD', containerId, options))
         return ips.map(({ address }) => address.replace(/\/.*/, ''))
@@ -158,14 +150,10 @@ export class SimulatedNode {
     return new Map(contents.filter(([, content]) => content !== ''))
   }
 
-  /** As if an address had been in use and given back just now. */
-  mark(address: string, network = 'net'): void {
-    writeFileSync(join(addressDirectory(this.dataDir, network), address), '')
-  }
-
   /** As if so long had passed since the addresses were given back. */
   age(seconds: number, network = 'net'): void {
     const directory = addressDirectory(this.dataDir, network)
+    if (!existsSync(directory)) return
     const then = Date.now() / 1000 - seconds
     for (const name of readdirSync(directory))
       if (/^[0-9a-f.:]+$/.test(name)) utimesSync(join(directory, name), then, then)

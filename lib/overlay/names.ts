@@ -8,6 +8,12 @@ export const OVERLAY_BRIDGE = 'br0'
 /** In the overlay namespace: the tunnel to the other hosts, a port of the bridge. */
 export const OVERLAY_VXLAN = 'vxlan0'
 
+/**
+ * The container id of what the agent itself attaches to networks, to lead connections to replicas of services: no runtime
+ * knows of it, and so no GC takes it away.
+ */
+export const LOAD_BALANCER = 'ingress-load-balancer'
+
 /** What the names of all overlay namespaces begin with. */
 export const OVERLAY_NAMESPACE_PREFIX = 'overlay-'
 /** With the prefix and ".lock" within NAME_MAX. */

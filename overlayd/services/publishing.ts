@@ -4,10 +4,11 @@ import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { PublishRequest, ServiceMembership } from '../../lib/overlay/agent-protocol.ts'
 import { checkServices, formatPort, portPairs } from '../../lib/overlay/mesh/ports.ts'
 import { refuseTakenPorts } from '../../lib/overlay/mesh/published-port.ts'
+import { LOAD_BALANCER } from '../../lib/overlay/names.ts'
 import type { Contribution } from '../context.ts'
 import type { Condition, Operation, Store, View } from '../etcd/store.ts'
 import type { AttachmentRecord } from '../records.ts'
-import { type GuardRecord, LOAD_BALANCER, type LoadBalancerRecord, type ReplicaRecord, serviceKeys } from './records.ts'
+import { type GuardRecord, type LoadBalancerRecord, type ReplicaRecord, serviceKeys } from './records.ts'
 
 /** How long to wait until the watch has brought what a guard says is there. */
 const VIEW_PATIENCE_MS = 5_000

@@ -28,9 +28,6 @@ export interface GuardRecord {
   readonly node: string
 }
 
-/** By which the load balancer is told from containers. */
-export const LOAD_BALANCER = 'ingress-load-balancer'
-
 /** As many ports share a guard: a range of all ports takes 64 of etcd's 128 operations in a transaction. */
 const PORTS_IN_GUARD = 1024
 

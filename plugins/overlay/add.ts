@@ -1,5 +1,6 @@
 /** ADD: the network on this host, a veth pair between the container and it, addresses, and the way out. */
 
+import { formatAddress } from '../../lib/address/address.ts'
 import { formatMac } from '../../lib/address/mac.ts'
 import { formatPrefix, prefixesOverlap } from '../../lib/address/prefix.ts'
 import { type Addressing, deriveAddressing } from '../../lib/attachment/addressing.ts'
@@ -75,7 +76,7 @@ function build(
     ? undefined
     : makeWayOut(transaction, request, config.gatewayBridge, sockets, addressed.addressing)
   const port = waitForPort(ready.overlay.socket, pair.hostName)
-  publish(transaction, request, config, pair, addressed.addressing)
+  publish(transaction, request, config, pair, { own: addressed.addressing, wayOut: wayOut?.addressing })
   const own = describeInterface({ name: request.ifname, mac: pair.containerMac, mtu: port.mtu }, request.netns)
   return resultOf(composeResult([own], 0, addressed, config.dns), wayOut)
 }
@@ -108,7 +109,7 @@ function publish(
   { network, containerId, ifname }: AttachmentRequest,
   { controlPlane, services, explicitAddresses }: OverlayConfig,
   { containerMac }: VethPair,
-  { addresses }: Addressing,
+  { own, wayOut }: { own: Addressing; wayOut: Addressing | undefined },
 ): void {
   if (controlPlane.type !== 'etcd') return
   const { socket } = controlPlane
@@ -118,9 +119,12 @@ function publish(
       containerId,
       ifname,
       mac: formatMac(containerMac),
-      addresses: addresses.map(formatPrefix),
+      addresses: own.addresses.map(formatPrefix),
       ...(explicitAddresses ? { explicit: true } : {}),
       ...(services.length > 0 ? { services } : {}),
+      ...(services.length > 0 && wayOut !== undefined
+        ? { gatewayAddresses: wayOut.addresses.map(({ address }) => formatAddress(address)) }
+        : {}),
     }),
   )
 }

@@ -11,13 +11,15 @@ import { deleteLinks, type Link, listLinks } from '../../lib/netlink/route/link/
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { withNamespaceLock } from '../../lib/netns/namespace-lock.ts'
 import { callAgent } from '../../lib/overlay/agent-client.ts'
+import { LOAD_BALANCER, OVERLAY_BRIDGE } from '../../lib/overlay/names.ts'
 import { withOverlay } from '../../lib/overlay/namespace.ts'
 import { removeUnusedOverlay } from '../../lib/overlay/network.ts'
 import { parseOverlayConfig } from './config.ts'
 import { gatewayPortName } from './way-out.ts'
 
-export function gc(request: GcRequest): void {
-  const { controlPlane, gatewayBridge, ipamType } = parseOverlayConfig(request)
+export function gc(asked: GcRequest): void {
+  const { controlPlane, gatewayBridge, ipamType } = parseOverlayConfig(asked)
+  const request = withAgents(asked)
   const { validAttachments, network } = request
   const collect = (valid: readonly AttachmentId[]) => [
     () => {
@@ -41,6 +43,14 @@ export function gc(request: GcRequest): void {
     // Last, as in DEL: addresses are free when their links are gone.
     () => delegateGc(request, ipamType),
   ])
+}
+
+/** Together with what the agent attaches itself, which no runtime lists: see LOAD_BALANCER. */
+function withAgents(request: GcRequest): GcRequest {
+  const { validAttachments } = request
+  if (validAttachments === undefined) return request
+  const own = ['eth0', OVERLAY_BRIDGE].map(ifname => ({ containerId: LOAD_BALANCER, ifname }))
+  return { ...request, validAttachments: [...validAttachments, ...own] }
 }
 
 /** The network's links are known by their alias; those of valid attachments by their derived names. */

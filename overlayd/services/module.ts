@@ -1,0 +1,89 @@
+/** Services as a module of the agent: what the cluster publishes is watched, and this host's part of it kept. */
+
+import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import type { DrainRequest, ServicesAnswer } from '../../lib/overlay/agent-protocol.ts'
+import type { AgentContext, Module } from '../context.ts'
+import type { View } from '../etcd/store.ts'
+import { HostServices } from './host-services.ts'
+import { foreignDrops } from './kernel.ts'
+import { publishServices, withdrawServices } from './publishing.ts'
+import { type LoadBalancerRecord, type ReplicaRecord, serviceKeys } from './records.ts'
+import { readMeshSettings } from './settings.ts'
+
+export const mesh: Module = agent => {
+  const { node, store, settings, log } = agent
+  const meshSettings = readMeshSettings(settings.mesh)
+  let host: HostServices | undefined
+  const changed = () => host?.schedule()
+  const replicas = store.watch<ReplicaRecord>(serviceKeys.replicas, changed)
+  const loadBalancers = store.watch<LoadBalancerRecord>(serviceKeys.loadBalancers, changed)
+  const known = { node, store, replicas, ingressNetwork: meshSettings.network }
+  agent.onPublish(async request => {
+    const contribution = await publishServices(known, request)
+    if (request.network === meshSettings.network) host?.keepIsolation()
+    return contribution
+  })
+  agent.onWithdraw(async attachment => {
+    // A network may leave this host with it.
+    changed()
+    return withdrawServices(attachment)
+  })
+  agent.serve('drain', request => drain(agent, request))
+  agent.serve('services', async () => answerServices(agent, replicas))
+  return {
+    async start() {
+      await Promise.all([replicas.ready, loadBalancers.ready, agent.nodes.ready])
+      host = new HostServices({ agent, mesh: meshSettings, replicas, loadBalancers })
+      for (const chain of foreignDrops())
+        log.warn('another program drops what is forwarded unless it knows it: published ports may not be reached', {
+          chain,
+        })
+      // Not waited for: the load balancer is made by a process that asks this one.
+      host.schedule()
+      // Nodes come and go without a key of ours changing.
+      agent.every(settings.reconcileSeconds, 'keep the tables of services', async () => host?.keepAll())
+    },
+    async stop() {
+      replicas.close()
+      loadBalancers.close()
+      await host?.stop()
+    },
+  }
+}
+
+const ATTEMPTS = 10
+
+/** @throws CniError code 3 for an attachment that is no replica on this host */
+async function drain(
+  { node, store }: AgentContext,
+  { draining, ...attachment }: DrainRequest,
+): Promise<Record<string, never>> {
+  const key = serviceKeys.replica(node, attachment)
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const entry = await store.get<ReplicaRecord>(key)
+    if (entry === undefined) break
+    if (entry.value.draining === draining) return {}
+    if (await store.compareAndSet(key, entry.revision, { ...entry.value, draining })) return {}
+  }
+  const { network, containerId, ifname } = attachment
+  throw new CniError(
+    ErrorCode.unknownContainer,
+    `container "${containerId}" with "${ifname}" in network "${network}" is no replica of a service on this host`,
+    'drain it on the host that it runs on',
+  )
+}
+
+function answerServices({ nodes }: AgentContext, replicas: View<ReplicaRecord>): ServicesAnswer {
+  const alive = aliveNodes(nodes)
+  return {
+    replicas: [...replicas.entries.values()].map(({ value }) => {
+      const { node, network, containerId, ifname, addresses, services, draining } = value
+      return { node, network, containerId, ifname, addresses, services, draining, alive: alive.has(node) }
+    }),
+    foreignDrops: foreignDrops(),
+  }
+}
+
+function aliveNodes(nodes: AgentContext['nodes']): Set<string> {
+  return new Set([...nodes.entries.keys()].map(key => key.slice(key.lastIndexOf('/') + 1)))
+}

@@ -1,7 +1,7 @@
 /**
  * Our executables and Debian's Go plugins, side by side in one run; prints a Markdown table.
  *
- * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic
+ * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic mesh
  */
 
 import { parseArgs } from 'node:util'
@@ -12,6 +12,7 @@ import { crowd } from './cases/crowd.ts'
 import { hostDevice } from './cases/host-device.ts'
 import { hostLocal } from './cases/host-local.ts'
 import { macvlan } from './cases/macvlan.ts'
+import { mesh } from './cases/mesh.ts'
 import { overlay, overlayTraffic } from './cases/overlay.ts'
 import { start } from './cases/start.ts'
 import { stepByStep } from './cases/steps.ts'
@@ -31,6 +32,7 @@ const cases: readonly Case[] = [
   memory,
   overlay,
   overlayTraffic,
+  mesh,
 ]
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '30' }, filter: { type: 'string', multiple: true, default: [] } },

@@ -189,8 +189,11 @@ t.test('forwarding entries of a bridge: permanent, static and dynamic, of one po
     socket.execute(
       addForwardingEntryRequest({ index: p2, mac: mac('02:00:00:00:03:00'), table: 'master', lifetime: 'static' }),
     )
+    // A kernel that can filter VLANs makes an entry for each VLAN of the port besides the one without.
+    const inVlans = listForwardingEntries(socket, { index: p1 }).some(({ vlan }) => vlan !== undefined)
     const made = (entries: ForwardingEntry[]) =>
       entries
+        .filter(({ vlan }) => vlan === undefined)
         .map(entry => formatMac(entry.mac))
         .filter(text => /^02:00:00:00:0[123]/.test(text))
         .sort()
@@ -208,7 +211,7 @@ t.test('forwarding entries of a bridge: permanent, static and dynamic, of one po
     const ours = (entry: { mac?: unknown }) => /^02:00:00:00:0[123]/.test(String(entry.mac))
     const names = new Map(listBridgePorts(socket).map(({ index, name }) => [index, name]))
     const read = listForwardingEntries(socket, { master: bridge.index }).map(entry => asRead(entry, names))
-    t.equal(read.filter(ours).length, 4)
+    t.equal(read.filter(ours).length, inVlans ? 8 : 4)
     t.same(sorted(read.filter(ours)), sorted(bridgeShows(host, 'fdb', 'show', 'br', 'br0').map(asShown).filter(ours)))
   }),
 )

@@ -5,6 +5,7 @@
  *
  *   lib/cni/schema.json           -> #validators/cni          the keys that every configuration has
  *   plugins/<name>/schema.json    -> #validators/<name>       likewise ipam/<name>/schema.json
+ *   overlayd/schema.json          -> #validators/overlayd     the agent's settings, no plugin's configuration
  *   lib/cni/results/<name>.schema.json -> #validators/<name>  results, by version
  *
  * A plugin's schema (draft-07) describes the whole configuration, but need only hold the plugin's own keys: it is laid
@@ -41,6 +42,7 @@ function findSchemas() {
     found.set(name, path)
   }
   add('cni', join(root, 'lib/cni/schema.json'))
+  add('overlayd', join(root, 'overlayd/schema.json'))
   for (const parent of ['plugins', 'ipam']) {
     if (!existsSync(join(root, parent))) continue
     for (const name of readdirSync(join(root, parent))) {
@@ -119,7 +121,7 @@ const base = JSON.parse(readFileSync(join(root, 'lib/cni/schema.json'), 'utf8'))
 for (const [name, path] of schemas) {
   try {
     const own = JSON.parse(readFileSync(path, 'utf8'))
-    const standsAlone = path.startsWith(join(root, 'lib/cni/'))
+    const standsAlone = ['lib/cni/', 'overlayd/'].some(folder => path.startsWith(join(root, folder)))
     const whole = standsAlone
       ? { ...own, definitions: { ...base.definitions, ...own.definitions } }
       : overlay(base, own)

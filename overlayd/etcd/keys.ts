@@ -4,6 +4,7 @@
 export const keys = {
   nodes: 'nodes/',
   node: (node: string) => `nodes/${node}`,
+  alive: (node: string) => `alive/${node}`,
   networks: 'networks/',
   network: (network: string) => `networks/${network}`,
   vnis: 'vnis/',

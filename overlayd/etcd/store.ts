@@ -19,7 +19,10 @@ export type { Entry, View, ViewChange } from './view.ts'
 /** What must hold for a transaction to be made. */
 export type Condition =
   /** The key was last changed at this revision; 0: there is no such key. */
-  { readonly key: string; readonly revision: number } | { readonly key: string; readonly exists: true }
+  | { readonly key: string; readonly revision: number }
+  | { readonly key: string; readonly exists: true }
+  /** No key is below the prefix. */
+  | { readonly empty: string }
 
 export type Operation =
   /** `leased`: under the node's lease, which puts it again should it be lost; or under a lease of one's own. */

@@ -86,7 +86,10 @@ export class MeshKernel {
     })
   }
 
-  #keepIngress({ ports, reachable }: WantedServices, { path, inner, outer, outerAddresses }: LoadBalancer): number {
+  #keepIngress(
+    { ports, reachable }: WantedServices,
+    { path, inner, outer, outerAddresses, gateways }: LoadBalancer,
+  ): number {
     const namespace = openNamespaceIfExists(path)
     if (namespace === undefined) return 0
     try {
@@ -99,6 +102,7 @@ export class MeshKernel {
       const table = ingressTable({
         outer,
         outerAddresses,
+        gateways,
         inner: INNER,
         addresses: inner.map(({ address }) => address),
         ports,

@@ -10,6 +10,7 @@ import { formatPrefix, type Prefix } from '../../lib/address/prefix.ts'
 import { hostVethName } from '../../lib/cni/names.ts'
 import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import { getLink, listLinks, setLink } from '../../lib/netlink/route/link/index.ts'
+import { listRoutes } from '../../lib/netlink/route/route/index.ts'
 import { NetlinkProtocol, NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { createNamespace, deleteNamespace, namespacePath, openNamespaceIfExists } from '../../lib/netns/index.ts'
 import { LOAD_BALANCER } from '../../lib/overlay/names.ts'
@@ -31,6 +32,8 @@ export interface LoadBalancer {
   /** Its interface on the gateway bridge. */
   readonly outer: string
   readonly outerAddresses: readonly IpAddress[]
+  /** Of its default routes: the host's own addresses on the gateway bridge. */
+  readonly gateways: readonly IpAddress[]
 }
 
 export interface LoadBalancerOptions {
@@ -57,11 +60,25 @@ export function findLoadBalancer(): LoadBalancer | undefined {
     const outer = listLinks(socket, { kind: 'veth' }).find(({ name }) => name !== INNER)?.name
     const inner = of(INNER)
     if (mac === undefined || outer === undefined || inner.length === 0) return undefined
-    return { path, mac, inner, outer, outerAddresses: of(outer).map(({ address }) => address) }
+    return {
+      path,
+      mac,
+      inner,
+      outer,
+      outerAddresses: of(outer).map(({ address }) => address),
+      gateways: gatewaysOf(socket),
+    }
   } finally {
     socket.close()
     namespace.close()
   }
+}
+
+function gatewaysOf(socket: NetlinkSocket): IpAddress[] {
+  return listRoutes(socket)
+    .filter(({ destination }) => destination.length === 0)
+    .map(({ gateway }) => gateway)
+    .filter(gateway => gateway !== undefined)
 }
 
 /** Makes it, or makes it anew where parts are missing. @throws CniError */

@@ -13,8 +13,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 /** Where scripts/vm/prepare.sh puts the kernel. */
 const images = 'dist/vm'
 const memory = '2G'
-/** Emulated, it takes 3 to 7 seconds. */
-const bootSeconds = 120
+/** Emulated, it takes 3 to 7 seconds on an idle machine. */
+const bootSeconds = { emulated: 120, kvm: 30 } as const
 
 /**
  * What makes an emulated kernel faster and changes nothing that tests look at. Addresses at random are what costs most:
@@ -52,9 +52,34 @@ function lastWords(stream: NodeJS.ReadableStream | null | undefined): () => stri
   return () => text.replace(/[^\n\x20-\x7e]/g, '')
 }
 
+/** Those that run, so that they end with this process in good order; startBound() is for when it is killed. */
+const living = new Set<Guest>()
+const endAll = (): void => {
+  for (const guest of living) guest.end()
+}
+const deadlySignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+const exitBySignal = (): never => process.exit(143)
+
+function live(guest: Guest): void {
+  if (living.size === 0) {
+    process.on('exit', endAll)
+    for (const signal of deadlySignals) process.on(signal, exitBySignal)
+  }
+  living.add(guest)
+}
+
+function die(guest: Guest): void {
+  if (!living.delete(guest) || living.size > 0) return
+  process.removeListener('exit', endAll)
+  for (const signal of deadlySignals) process.removeListener(signal, exitBySignal)
+}
+
+let useKvm = hasKvm()
+
 export class Guest {
   /** As `uname -r` says it in the guest. */
   kernel = ''
+  readonly #accelerator: 'kvm' | 'emulated'
   readonly #directory = mkdtempSync(join(tmpdir(), `cnikit-guest-${process.pid}-`))
   readonly #share: ChildProcess
   #machine: ChildProcess | undefined
@@ -62,7 +87,9 @@ export class Guest {
   #console: () => string = () => ''
   readonly #shareSays: () => string
 
-  private constructor() {
+  private constructor(accelerator: 'kvm' | 'emulated') {
+    this.#accelerator = accelerator
+    live(this)
     const program = virtiofsd.find(path => existsSync(path))
     if (program === undefined) throw new Error(`no virtiofsd: neither ${virtiofsd.join(' nor ')} exists`)
     const options = ['-o', 'source=/', '-o', 'sandbox=chroot', '-o', 'cache=always']
@@ -72,7 +99,19 @@ export class Guest {
 
   /** Starts a guest; rejects with the console's last lines when it does not come up. */
   static async boot(): Promise<Guest> {
-    const guest = new Guest()
+    if (useKvm) {
+      try {
+        return await Guest.#start('kvm')
+      } catch (error) {
+        console.error(`KVM does not run the guest, so it is emulated: ${error}`)
+        useKvm = false
+      }
+    }
+    return await Guest.#start('emulated')
+  }
+
+  static async #start(accelerator: 'kvm' | 'emulated'): Promise<Guest> {
+    const guest = new Guest(accelerator)
     try {
       await guest.#boot()
       return guest
@@ -102,7 +141,7 @@ export class Guest {
     this.#console = () => emulatorSays() + consoleSays()
     const lines: Interface = createInterface({ input: stdout as NodeJS.ReadableStream })
     this.#lines = lines[Symbol.asyncIterator]()
-    const late = setTimeout(() => this.end(), bootSeconds * 1000)
+    const late = setTimeout(() => this.end(), bootSeconds[this.#accelerator] * 1000)
     const [, kernel] = /^guest: ready, Linux (.*)$/.exec((await this.#line()) ?? '') ?? []
     clearTimeout(late)
     // The socket has done its work; the directory need not outlive an interruption.
@@ -114,11 +153,11 @@ export class Guest {
   #command(): string[] {
     const kernel = join(images, 'kernel/boot')
     const image = readdirSync(kernel).find(name => name.startsWith('vmlinuz-')) ?? 'vmlinuz'
-    const accelerated = hasKvm()
-    const environment = `CHECKOUT="${process.cwd()}" NODE="${process.execPath}"`
+    const emulated = this.#accelerator === 'emulated'
+    const environment = `CHECKOUT="${process.cwd()}" NODE="${process.execPath}"${emulated ? ' CNIKIT_EMULATED=1' : ''}`
     return [
       ['qemu-system-x86_64', '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-nic', 'none'],
-      accelerated ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=single,tb-size=1024', '-cpu', 'max'],
+      emulated ? ['-accel', 'tcg,thread=single,tb-size=1024', '-cpu', 'max'] : ['-accel', 'kvm', '-cpu', 'host'],
       ['-smp', '1', '-m', memory, '-object', `memory-backend-memfd,id=memory,size=${memory},share=on`],
       ['-numa', 'node,memdev=memory', '-chardev', `socket,id=share,path=${this.#socket}`],
       ['-device', 'vhost-user-fs-pci,chardev=share,tag=host,queue-size=1024'],
@@ -131,7 +170,7 @@ export class Guest {
         ...['-device', `virtio-net-pci,netdev=wire${id},mac=52:54:00:00:01:${id}`],
       ]),
       ['-kernel', join(kernel, image), '-initrd', join(images, 'initramfs')],
-      ['-append', `console=ttyS0 quiet panic=-1 ${accelerated ? '' : fastKernel} ${environment}`],
+      ['-append', `console=ttyS0 quiet panic=-1 ${emulated ? fastKernel : ''} ${environment}`],
     ].flat()
   }
 
@@ -144,13 +183,19 @@ export class Guest {
   async *run(path: string, seconds: number): AsyncGenerator<string, number> {
     this.#machine?.stdin?.write(`${path} ${seconds}\n`)
     const end = `guest: ${path} ended with status `
-    for (;;) {
-      const line = await this.#line()
-      if (line === undefined) throw new Error(`the guest ended while it ran ${path}:\n${this.#console()}`)
-      const at = line.indexOf(end)
-      if (at > 0) yield line.slice(0, at)
-      if (at >= 0) return Number(line.slice(at + end.length))
-      yield line
+    // The guest ends a file that takes too long; this is for a kernel that hangs.
+    const hung = setTimeout(() => this.end(), (seconds + 60) * 1000)
+    try {
+      for (;;) {
+        const line = await this.#line()
+        if (line === undefined) throw new Error(`the guest ended while it ran ${path}:\n${this.#console()}`)
+        const at = line.indexOf(end)
+        if (at > 0) yield line.slice(0, at)
+        if (at >= 0) return Number(line.slice(at + end.length))
+        yield line
+      }
+    } finally {
+      clearTimeout(hung)
     }
   }
 
@@ -159,5 +204,6 @@ export class Guest {
     this.#machine?.kill('SIGKILL')
     this.#share.kill('SIGTERM')
     rmSync(this.#directory, { recursive: true, force: true })
+    die(this)
   }
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Process 1 of the guest once it has its file system: runs the tests that the host names, one after another. The port is
 # that of guest.ts: "path seconds" comes in, what the test prints and how it ended go out.
-# CHECKOUT and NODE come from the kernel's command line.
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CNIKIT_EMULATED=1
+# CHECKOUT, NODE and CNIKIT_EMULATED come from the kernel's command line.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 kernel=$(uname -r)
 
 # Where the kernel's own modprobe finds the modules: kinds of links and the like load when first asked for.

@@ -14,8 +14,13 @@ import { fileURLToPath } from 'node:url'
 import { type IpAddress, parseAddress } from '../../lib/address/address.ts'
 import { type DeclaredTable, keepTable, type TableChange } from '../../lib/firewall/nftables/declared-table.ts'
 import type { ServiceMembership } from '../../lib/overlay/agent-protocol.ts'
+import { hostTable } from '../../lib/overlay/mesh/host-table.ts'
+import { ingressTable } from '../../lib/overlay/mesh/ingress-table.ts'
+import { ingressIsolation } from '../../lib/overlay/mesh/isolation-table.ts'
+import { publishedPorts } from '../../lib/overlay/mesh/published-port.ts'
+import { isolateGatewayBridge } from '../../lib/overlay/peers.ts'
 import { type Child, createOutside, type Host, type NetworkNamespace } from '../harness/index.ts'
-import { withNetfilter } from './firewall-fixture.ts'
+import { inside, withNetfilter } from './firewall-fixture.ts'
 
 const program = join(dirname(fileURLToPath(import.meta.url)), 'mesh-peer-process.js')
 
@@ -59,6 +64,7 @@ export const balancerAddresses = inNetwork(2).map(ip)
 export const balancer = {
   outer: 'eth1',
   outerAddresses: ingressAddresses,
+  gateways: onGateway(1).map(ip),
   inner: 'eth0',
   addresses: balancerAddresses,
 } as const
@@ -100,6 +106,7 @@ addr add ${onGateway(1)[0]}/16 dev docker_gwbridge
 addr add ${onGateway(1)[1]}/64 dev docker_gwbridge nodad
 link set docker_gwbridge up`)
   host.output(['sysctl', '-qw', 'net.ipv4.conf.docker_gwbridge.route_localnet=1'])
+  inside(host, () => isolateGatewayBridge('docker_gwbridge'))
   overlay.ip('link add br0 type bridge\nlink set br0 up')
   // As the agent does in every overlay namespace: bridged frames are no business of its IP rules.
   const filtering = ['iptables', 'ip6tables', 'arptables'].map(name => `net.bridge.bridge-nf-call-${name}=0`)
@@ -148,6 +155,18 @@ export function answers(
   return from.output(argv, { timeoutMs: 120_000 }).trim().split('\n')
 }
 
+/** Whether a connection is neither answered nor refused. */
+export function isSilent(
+  from: NetworkNamespace,
+  transport: 'tcp' | 'udp',
+  address: string,
+  port: number,
+  source?: string,
+): boolean {
+  const argv = peer('ask', transport, address, port, 1, ...(source === undefined ? [] : [source]))
+  return from.output(argv, { environment: { PATIENCE_MS: '500' } }).trim() === 'silence'
+}
+
 /** A service that leads to port 80, published on 8080 for TCP and UDP unless told otherwise. */
 export function service(options: Partial<ServiceMembership> & { mode?: 'mesh' | 'local' } = {}): ServiceMembership {
   const { mode = 'mesh', ...rest } = options
@@ -157,4 +176,35 @@ export function service(options: Partial<ServiceMembership> & { mode?: 'mesh' | 
     ports: (['tcp', 'udp'] as const).map(protocol => ({ published: 8080, target: 80, protocol, mode })),
     ...rest,
   }
+}
+
+/** Publishes the services of these replicas in every table. */
+export function publish(
+  mesh: Mesh,
+  services: readonly ServiceMembership[],
+  replicas: readonly MeshReplica[] = mesh.replicas,
+): void {
+  const { ports } = publishedPorts(replicas.map(replica => ({ ...replica, services })))
+  keep(mesh.host, hostTable({ gateway: 'docker_gwbridge', ingress: ingressAddresses, ports }))
+  keep(mesh.ingress, ingressTable({ ...balancer, ports }))
+  isolate(mesh, services, replicas)
+}
+
+/** Lets only these replicas be reached over the ingress network. */
+export function isolate(mesh: Mesh, services: readonly ServiceMembership[], replicas: readonly MeshReplica[]): void {
+  const { ports } = publishedPorts(replicas.map(replica => ({ ...replica, services })))
+  keep(mesh.overlay, ingressIsolation({ trusted: ['vxlan0', 'port2'], loadBalancers: balancerAddresses, ports }))
+}
+
+/** Which replicas answered, and what they saw as the client's address. */
+export function told(lines: readonly string[]): { replicas: string[]; clients: string[] } {
+  const words = lines.map(line => line.split(' '))
+  const distinct = (index: number) => [...new Set(words.map(line => line[index] ?? ''))].sort()
+  return { replicas: distinct(0), clients: distinct(1) }
+}
+
+/** The two replicas. */
+export function pair({ replicas: [one, two] }: Mesh): [MeshReplica, MeshReplica] {
+  if (one === undefined || two === undefined) throw new Error('two replicas were made')
+  return [one, two]
 }

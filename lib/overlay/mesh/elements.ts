@@ -51,17 +51,13 @@ export function slotElements(
 }
 
 /** One element for each slot of a published port, with its targets of that family. */
-export function portElements(
-  port: PublishedPort,
-  addressBytes: 4 | 16,
-  before: readonly FieldBytes[] = [],
-): SetElement[] {
+export function portElements(port: PublishedPort, addressBytes: 4 | 16): SetElement[] {
   const targets = new Map(
     port.targets
       .filter(({ address }) => address.length === addressBytes)
       .map(target => [formatAddress(target.address), targetBytes(target)]),
   )
-  const key = [...before, [port.protocol], portBytes(port.port)]
+  const key = [[port.protocol], portBytes(port.port)]
   return slotElements({ name: port.service, affinity: port.affinity }, key, targets)
 }
 

@@ -12,10 +12,11 @@
 import type { IpAddress } from '../../address/address.ts'
 import type { DeclaredChain, DeclaredSet, DeclaredTable } from '../../firewall/nftables/declared-table.ts'
 import { Priority } from '../../netlink/netfilter/chain.ts'
-import type { SetElement } from '../../netlink/netfilter/element.ts'
 import type { Expression } from '../../netlink/netfilter/expression-attributes.ts'
 import {
+  address,
   addressInNetwork,
+  compare,
   type IpFamilyName,
   inSet,
   masquerade,
@@ -55,35 +56,43 @@ const portKey = ({ protocol, port }: PublishedPort): Uint8Array => concatenated(
 export function hostTable({ gateway, ingress, ports }: HostServices): DeclaredTable {
   const mesh = ingress.length === 0 ? [] : ports.filter(({ mode }) => mode === 'mesh')
   const local = ports.filter(({ mode, targets }) => mode === 'local' && targets.length > 0)
-  const used = families.filter(family => ofLength(ingress, lengthOf(family)).length > 0)
-  /** The port stays: the ingress namespace knows services by it. */
-  const toIngress = (family: IpFamilyName) =>
-    ofLength(ingress, lengthOf(family)).flatMap(address => [immediate(address), translate('dnat', family)])
-  const meshRules = (family: IpFamilyName) => [
-    [...ofFamily(family), ...loadKey(...protocolAndPort), inSet('mesh'), ...toIngress(family)],
-    [
-      ...ofFamily(family),
-      ...loadKey(destination(family), ...protocolAndPort),
-      inSet(nameFor('mesh-addresses', family)),
-      ...toIngress(family),
-    ],
-  ]
-  // From a container to a replica beside it: see `ingressTable`.
-  const hairpinRules = (family: IpFamilyName) => [
-    [meta('iifname'), isInterface(gateway), ...ofFamily(family), ...toIngress(family)],
-  ]
+  const perFamily = families.map(family => ({ family, ingress: ofLength(ingress, lengthOf(family))[0] }))
   return {
     ...meshTable,
     sets: [
       portSet('published', [...mesh, ...local]),
-      portSet('local-ports', local),
-      ...families.flatMap(family => localSets(family, local)),
-      portSet('mesh', mesh.filter(isEverywhere)),
-      ...used.map(family => addressedSet(family, mesh)),
+      ...publishedSets('mesh', mesh),
+      ...publishedSets('local', local),
+      ...families.map(family => ({
+        set: nameFor('local-replicas', family),
+        type: slotMap(family, { withAddress: false, withPort: true }),
+        elements: local.flatMap(port => portElements(port, lengthOf(family))),
+      })),
     ],
     chains: [
-      { chain: 'local', rules: [...used.flatMap(hairpinRules), ...families.flatMap(localRules)] },
-      { chain: 'services', rules: [localJump(), ...used.flatMap(meshRules)] },
+      {
+        chain: 'mesh-port',
+        rules: perFamily.flatMap(({ family, ingress }) => (ingress === undefined ? [] : [toIngress(family, ingress)])),
+      },
+      {
+        chain: 'local-port',
+        rules: [
+          ...perFamily.flatMap(({ family, ingress }) =>
+            ingress === undefined ? [] : [fromBeside(gateway, family, ingress)],
+          ),
+          ...families.flatMap(family => slotRules(family, protocolAndPort, nameFor('local-replicas', family), true)),
+        ],
+      },
+      {
+        chain: 'services',
+        rules: [
+          ...perFamily.flatMap(({ family, ingress }) =>
+            ingress === undefined ? [] : [fromIngress(gateway, family, ingress)],
+          ),
+          ...publishedRules('local', 'local-port'),
+          ...publishedRules('mesh', 'mesh-port'),
+        ],
+      },
       { chain: 'prerouting', base: { type: 'nat', hook: 'prerouting', priority: Priority.dstnat }, rules: [entry()] },
       // What the host itself sends, to localhost too.
       { chain: 'output', base: { type: 'nat', hook: 'output', priority: Priority.dstnat }, rules: [entry()] },
@@ -93,41 +102,39 @@ export function hostTable({ gateway, ingress, ports }: HostServices): DeclaredTa
   }
 }
 
-const isEverywhere = ({ hostAddresses }: PublishedPort): boolean => hostAddresses.length === 0
-
 function portSet(set: string, ports: readonly PublishedPort[]): DeclaredSet {
   return { set, type: { key: PORT_KEY }, elements: ports.map(port => ({ key: portKey(port) })) }
 }
 
-/** For each of the host addresses that the port is published on, what `make` gives. */
-function onAddresses(
-  family: IpFamilyName,
-  ports: readonly PublishedPort[],
-  make: (address: IpAddress, port: PublishedPort) => SetElement[],
-): SetElement[] {
-  return ports.flatMap(port => ofLength(port.hostAddresses, lengthOf(family)).flatMap(address => make(address, port)))
-}
-
-function addressedSet(family: IpFamilyName, ports: readonly PublishedPort[]): DeclaredSet {
-  const elements = onAddresses(family, ports, (address, port) => [
-    { key: concatenated(address, [port.protocol], portBytes(port.port)) },
-  ])
-  return { set: nameFor('mesh-addresses', family), type: { key: [addressType(family), ...PORT_KEY] }, elements }
-}
-
-function localSets(family: IpFamilyName, ports: readonly PublishedPort[]): DeclaredSet[] {
-  const length = lengthOf(family)
+/** Ports that are published on all addresses of the host, and those on some, by address. */
+function publishedSets(name: string, ports: readonly PublishedPort[]): DeclaredSet[] {
   return [
-    {
-      set: nameFor('local-replicas', family),
-      type: slotMap(family, { withAddress: false, withPort: true }),
-      elements: ports.filter(isEverywhere).flatMap(port => portElements(port, length)),
-    },
-    {
-      set: nameFor('local-replicas-addresses', family),
-      type: slotMap(family, { withAddress: true, withPort: true }),
-      elements: onAddresses(family, ports, (address, port) => portElements(port, length, [address])),
-    },
+    portSet(
+      name,
+      ports.filter(({ hostAddresses }) => hostAddresses.length === 0),
+    ),
+    ...families.map(family => ({
+      set: nameFor(`${name}-addresses`, family),
+      type: { key: [addressType(family), ...PORT_KEY] },
+      elements: ports.flatMap(port =>
+        ofLength(port.hostAddresses, lengthOf(family)).map(address => ({
+          key: concatenated(address, [port.protocol], portBytes(port.port)),
+        })),
+      ),
+    })),
+  ]
+}
+
+/** `meta l4proto . th dport @mesh goto mesh-port`, and the same for each family with the address in front. */
+function publishedRules(name: string, chain: string): Expression[][] {
+  return [
+    [...loadKey(...protocolAndPort), inSet(name), verdict('goto', chain)],
+    ...families.map(family => [
+      ...ofFamily(family),
+      ...loadKey(destination(family), ...protocolAndPort),
+      inSet(nameFor(`${name}-addresses`, family)),
+      verdict('goto', chain),
+    ]),
   ]
 }
 
@@ -135,15 +142,33 @@ function entry(): Expression[] {
   return [...isLocal('daddr'), ...loadKey(...protocolAndPort), inSet('published'), verdict('jump', 'services')]
 }
 
-function localJump(): Expression[] {
-  return [...loadKey(...protocolAndPort), inSet('local-ports'), verdict('goto', 'local')]
+/** The port stays: the ingress namespace knows services by it. */
+function toIngress(family: IpFamilyName, ingress: IpAddress): Expression[] {
+  return [...ofFamily(family), immediate(ingress), translate('dnat', family)]
 }
 
-function localRules(family: IpFamilyName): Expression[][] {
-  const addressed = [destination(family), ...protocolAndPort]
+/** From a container to a replica beside it: by way of the ingress namespace, see `ingressTable`. */
+function fromBeside(gateway: string, family: IpFamilyName, ingress: IpAddress): Expression[] {
   return [
-    ...slotRules(family, protocolAndPort, nameFor('local-replicas', family), true),
-    ...slotRules(family, addressed, nameFor('local-replicas-addresses', family), true),
+    meta('iifname'),
+    isInterface(gateway),
+    ...ofFamily(family),
+    address(family, 'saddr'),
+    compare('neq', ingress),
+    immediate(ingress),
+    translate('dnat', family),
+  ]
+}
+
+/** What comes back from there has been found to be published, on the address that was asked. */
+function fromIngress(gateway: string, family: IpFamilyName, ingress: IpAddress): Expression[] {
+  return [
+    meta('iifname'),
+    isInterface(gateway),
+    ...ofFamily(family),
+    address(family, 'saddr'),
+    compare('eq', ingress),
+    verdict('goto', 'local-port'),
   ]
 }
 

@@ -2,18 +2,24 @@
  * The load balancer, in the ingress namespace of a host: what comes in from the gateway bridge goes to a replica over the
  * ingress network, under the load balancer's own address there, so that answers come back here.
  *
- * Ports of mode local come here only from containers on the gateway bridge, to whose replicas the host cannot lead them:
- * its bridge keeps its ports apart, also where br_netfilter turns a translation into a bridged one. The load balancer's
- * own port is not kept apart, so that from here they are reached.
+ * Ports of mode local come here only from containers on the gateway bridge. The host cannot lead them to a replica beside
+ * them: where br_netfilter is loaded it would have the bridge do it, which keeps its ports apart. From here they go back
+ * to the host, in the load balancer's name, whose own port is not kept apart from the others.
  */
 
 import type { IpAddress } from '../../address/address.ts'
 import type { DeclaredTable } from '../../firewall/nftables/declared-table.ts'
 import { Priority } from '../../netlink/netfilter/chain.ts'
 import type { Expression } from '../../netlink/netfilter/expression-attributes.ts'
-import { type IpFamilyName, meta, ofFamily, verdict } from '../../netlink/netfilter/expressions.ts'
-import { clampSegmentSize, connectionIs, immediate, translate } from '../../netlink/netfilter/nat-expressions.ts'
-import { ofLength, portElements } from './elements.ts'
+import { type IpFamilyName, inSet, meta, ofFamily, verdict } from '../../netlink/netfilter/expressions.ts'
+import {
+  clampSegmentSize,
+  connectionIs,
+  immediate,
+  loadKey,
+  translate,
+} from '../../netlink/netfilter/nat-expressions.ts'
+import { concatenated, ofLength, portBytes, portElements } from './elements.ts'
 import type { PublishedPort } from './published-port.ts'
 import {
   families,
@@ -31,20 +37,32 @@ export interface IngressServices {
   /** The interface on the gateway bridge, and its addresses. */
   readonly outer: string
   readonly outerAddresses: readonly IpAddress[]
+  /** The host's own addresses there. */
+  readonly gateways: readonly IpAddress[]
   /** The interface in the ingress network, and its addresses. */
   readonly inner: string
   readonly addresses: readonly IpAddress[]
   readonly ports: readonly PublishedPort[]
 }
 
-export function ingressTable({ outer, outerAddresses, inner, addresses, ports }: IngressServices): DeclaredTable {
+export function ingressTable(services: IngressServices): DeclaredTable {
+  const { outer, outerAddresses, gateways, inner, addresses, ports } = services
   return {
     ...meshTable,
-    sets: families.map(family => ({
-      set: nameFor('replicas', family),
-      type: slotMap(family, { withAddress: false, withPort: true }),
-      elements: ports.flatMap(port => portElements(port, lengthOf(family))),
-    })),
+    sets: [
+      ...families.map(family => ({
+        set: nameFor('replicas', family),
+        type: slotMap(family, { withAddress: false, withPort: true }),
+        elements: ports.filter(({ mode }) => mode === 'mesh').flatMap(port => portElements(port, lengthOf(family))),
+      })),
+      {
+        set: 'local',
+        type: { key: ['inet_proto', 'inet_service'] },
+        elements: ports
+          .filter(({ mode }) => mode === 'local')
+          .map(({ protocol, port }) => ({ key: concatenated([protocol], portBytes(port)) })),
+      },
+    ],
     chains: [
       {
         chain: 'prerouting',
@@ -52,6 +70,7 @@ export function ingressTable({ outer, outerAddresses, inner, addresses, ports }:
         rules: [
           [meta('iifname'), isNotInterface(outer), verdict('accept')],
           ...families.flatMap(family => slotRules(family, protocolAndPort, nameFor('replicas', family), true)),
+          ...families.flatMap(family => backToHost(family, gateways)),
         ],
       },
       {
@@ -74,6 +93,17 @@ export function ingressTable({ outer, outerAddresses, inner, addresses, ports }:
       },
     ],
   }
+}
+
+/** `meta l4proto . th dport @local dnat ip to 172.18.0.1` */
+function backToHost(family: IpFamilyName, gateways: readonly IpAddress[]): Expression[][] {
+  return ofLength(gateways, lengthOf(family)).map(gateway => [
+    ...ofFamily(family),
+    ...loadKey(...protocolAndPort),
+    inSet('local'),
+    immediate(gateway),
+    translate('dnat', family),
+  ])
 }
 
 /** `oifname "eth0" snat ip to 10.255.0.2` */

@@ -53,6 +53,7 @@ export class MemoryEtcd {
 
   transaction(conditions: readonly Condition[], operations: readonly (Operation & { leased?: boolean | bigint })[]) {
     const holds = (condition: Condition) => {
+      if ('empty' in condition) return [...this.keys(condition.empty)].length === 0
       const revision = this.#values.get(condition.key)?.revision ?? 0
       return 'exists' in condition ? revision > 0 : revision === condition.revision
     }

@@ -1,0 +1,128 @@
+/**
+ * The kernel's tables of one network on this host, kept as they are wanted: what is written is what differs from what was
+ * written before, and from time to time all of it is compared with the kernel's own dumps.
+ */
+
+import type { IpAddress } from '../lib/address/address.ts'
+import { applyRows, compareRows, type RowChanges, type Rows, readRows } from '../lib/overlay/forwarding-tables.ts'
+import { type OverlayNamespace, withOverlay } from '../lib/overlay/namespace.ts'
+import { deletePeers, setPeers } from '../lib/overlay/peers.ts'
+import { floodPeers, setFloodPeers } from '../lib/overlay/vxlan.ts'
+import type { Log } from './log.ts'
+
+/** What a network is to have on this host. */
+export interface WantedTables {
+  readonly vni: number
+  readonly port: number
+  readonly rows: Rows
+  /** Tunnel addresses of the other hosts. */
+  readonly hosts: ReadonlyMap<string, IpAddress>
+}
+
+export interface Outcome {
+  readonly written: number
+  readonly removed: number
+  /** The kernel was asked what is there. */
+  readonly compared: boolean
+}
+
+/** What was written last, and into which links: others of the same name know nothing of it. */
+interface Programmed {
+  readonly place: string
+  readonly rows: Rows
+  readonly hosts: ReadonlyMap<string, IpAddress>
+}
+
+export class KernelTables {
+  readonly #network: string
+  readonly #log: Log
+  #programmed: Programmed | undefined
+
+  constructor(network: string, log: Log) {
+    this.#network = network
+    this.#log = log
+  }
+
+  /**
+   * Writes what is missing and removes what is not wanted. Undefined when the network has no tunnel on this host: it will
+   * be filled when the first container has come.
+   * @param compare asks the kernel what is there, and does not trust what was written before
+   */
+  reconcile(wanted: WantedTables, compare: boolean): Outcome | undefined {
+    return withOverlay(this.#network, overlay => {
+      const [vxlan, bridge] = [overlay?.vxlan, overlay?.bridge]
+      if (overlay === undefined || vxlan === undefined || bridge === undefined) {
+        this.#programmed = undefined
+        return undefined
+      }
+      const place = `${overlay.namespace.identity} ${vxlan.index} ${bridge.index}`
+      const before = this.#programmed?.place === place && !compare ? this.#programmed : undefined
+      const links = { vxlanIndex: vxlan.index, bridgeIndex: bridge.index }
+      this.#programmed = undefined
+      if (before === undefined || !sameHosts(before.hosts, wanted.hosts)) this.#setHosts(overlay, wanted)
+      const changes = compareRows(before?.rows ?? readRows(overlay.socket, links), wanted.rows)
+      const refused = applyRows(overlay.socket, links, changes)
+      if (refused[0] === undefined) this.#programmed = { place, rows: wanted.rows, hosts: wanted.hosts }
+      else
+        this.#log.warn('the kernel refused rows', { network: this.#network, count: refused.length, error: refused[0] })
+      if (before === undefined) this.#tellOfDrift(changes)
+      const { written, removed } = changes
+      return { written: written.length, removed: removed.length, compared: before === undefined }
+    })
+  }
+
+  /** What differs from the kernel's tables, as words; none when all is as it should be. */
+  differences(wanted: WantedTables): string[] {
+    return withOverlay(this.#network, overlay => {
+      const [vxlan, bridge] = [overlay?.vxlan, overlay?.bridge]
+      if (overlay === undefined || vxlan === undefined || bridge === undefined) return ['there is no tunnel']
+      const links = { vxlanIndex: vxlan.index, bridgeIndex: bridge.index }
+      const { written, removed } = compareRows(readRows(overlay.socket, links), wanted.rows)
+      const flooded = floodPeers(overlay.socket, vxlan).length
+      return [
+        ...written.map(({ key, content }) => `missing or different: ${key} ${content}`),
+        ...removed.map(({ key, content }) => `too much: ${key} ${content}`),
+        ...(flooded === wanted.hosts.size
+          ? []
+          : [`${flooded} hosts get what is for everybody, not ${wanted.hosts.size}`]),
+      ]
+    })
+  }
+
+  /** Nothing is known any more of what is there. */
+  forget(): void {
+    this.#programmed = undefined
+  }
+
+  #setHosts(overlay: OverlayNamespace, { vni, port, hosts }: WantedTables): void {
+    const peers = [...hosts.values()]
+    // First, so that answers to what is sent are taken.
+    setPeers({ network: this.#network, port, vni, peers })
+    const { vxlan } = overlay
+    if (vxlan !== undefined) setFloodPeers(overlay, vxlan, peers)
+  }
+
+  #tellOfDrift({ written, removed }: RowChanges): void {
+    if (written.length + removed.length === 0) return
+    const some = [...written, ...removed].slice(0, 5).map(({ key, content }) => `${key} ${content}`)
+    this.#log.info('tables differed from what is wanted', {
+      network: this.#network,
+      written: written.length,
+      removed: removed.length,
+      some,
+    })
+  }
+}
+
+/** The filter of a network that has gone from this host, should it have been written at the last moment. */
+export function removeLeftFilter(network: string): void {
+  withOverlay(network, overlay => {
+    if (overlay === undefined) deletePeers(network).close()
+  })
+}
+
+function sameHosts(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
+  if (a.size !== b.size) return false
+  for (const key of a.keys()) if (!b.has(key)) return false
+  return true
+}

@@ -128,7 +128,7 @@ t.test('chains of others that drop what is forwarded are named', t =>
       'chain',
       'inet',
       'firewalld',
-      'fwd',
+      'filter_FORWARD',
       '{ type filter hook forward priority 10; policy drop; }',
     ])
     host.output([
@@ -137,7 +137,7 @@ t.test('chains of others that drop what is forwarded are named', t =>
       'chain',
       'inet',
       'firewalld',
-      'in',
+      'filter_INPUT',
       '{ type filter hook input priority 10; policy drop; }',
     ])
     withNetfilter(host, socket =>

@@ -1,8 +1,8 @@
 /** The table of commands as commander's program. */
 
 import { Command as Program } from 'commander'
+import { release } from '../lib/release.ts'
 import type { Command, Input, OptionDescription } from './command.ts'
-import { release } from './release.ts'
 
 interface Output {
   readonly stdout: (text: string) => void

@@ -112,23 +112,23 @@ export class Endpoints {
    * @param node that the container is, or was, on
    * @param alsoIf what must hold besides: that the node is dead
    * @param keep leaves the node's own list as it is, for when it comes back
-   * @returns whether there was anything
+   * @returns the revision of the change; 0: there was nothing
    */
   async withdraw(
     attachment: AgentAttachment,
     { node = this.#options.node, alsoIf = [], keep = false }: WithdrawOptions = {},
-  ): Promise<boolean> {
+  ): Promise<number> {
     const { store } = this.#options
     const { network, containerId, ifname } = attachment
     const key = keys.attachment(node, network, containerId, ifname)
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const entry = await store.get<AttachmentRecord>(key)
-      if (entry === undefined) return false
+      if (entry === undefined) return 0
       const endpoints = await store.getAll<EndpointRecord>(
         entry.value.addresses.map(address => keys.endpoint(network, addressOf(address))),
       )
       const added = await contributions(this.withdrawHooks.map(hook => hook(entry.value)))
-      const { succeeded } = await store.transaction(
+      const { succeeded, revision } = await store.transaction(
         [
           { key, revision: entry.revision },
           ...endpoints
@@ -143,7 +143,7 @@ export class Endpoints {
           ...added.flatMap(({ operations = [] }) => operations),
         ],
       )
-      if (succeeded) return true
+      if (succeeded) return revision
     }
     throw busy(attachment)
   }

@@ -32,6 +32,7 @@ const parts: Readonly<Record<string, string>> = {
   loopback: 'plugins/loopback/main.ts',
   macvlan: 'plugins/macvlan/main.ts',
   overlay: 'plugins/overlay/main.ts',
+  overlayd: 'overlayd/executable.ts',
   static: 'ipam/static/main.ts',
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { commands } from '../../../cnictl/commands.ts'
-import { release } from '../../../cnictl/release.ts'
+import { release } from '../../../lib/release.ts'
 import { cnictl } from './run-cnictl.ts'
 
 t.test('--help lists every command, the environment and the exit codes', async t => {

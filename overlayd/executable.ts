@@ -1,0 +1,5 @@
+/** The executable "overlayd". */
+
+import { main } from './main.ts'
+
+process.exit(await main(process.argv.slice(2)))

@@ -37,6 +37,8 @@ t.test('a published port: from outside, from the host, from localhost, from a co
     }
     t.same(answers(mesh.outside, 'tcp', own.ipv4, 8081), ['refused'], 'a port that is not published')
     t.same(answers(mesh.outside, 'tcp', own.ipv4, 80), ['refused'], 'the target port')
+    for (const transport of transports)
+      t.same(answers(host, transport, '::1', 8080), ['refused'], 'clients go on to 127.0.0.1 at once')
   }),
 )
 

@@ -40,6 +40,7 @@ t.test('ADD joins before anything is built and publishes at its end, CHECK and G
     const own = { network: 'web', containerId: 'c1', ifname: 'eth0' }
     const { mac } = attachment.result.interfaces?.[0] ?? {}
     const [ipv4, ipv6] = ownAddresses(attachment)
+    const onGateway = (attachment.result.ips ?? []).filter(ip => ip.interface !== 0)
     t.same(requests(agent), [
       { version: 1, verb: 'join', ...own, mtu: 0 },
       {
@@ -59,8 +60,10 @@ t.test('ADD joins before anything is built and publishes at its end, CHECK and G
             ],
           },
         ],
+        gatewayAddresses: onGateway.map(({ address }) => address.split('/')[0]),
       },
     ])
+    t.equal(onGateway.length, 2, 'where ports of mode local lead')
     const [vxlan] = host.named('overlay-web').show<Record<string, unknown>[]>('link', 'show', 'vxlan0')
     t.match(vxlan, {
       mtu: 1450,
@@ -80,7 +83,12 @@ t.test('ADD joins before anything is built and publishes at its end, CHECK and G
       version: 1,
       verb: 'gc',
       network: 'web',
-      validAttachments: [{ containerId: 'c1', ifname: 'eth0' }],
+      // With what the agent attaches itself, which no runtime lists.
+      validAttachments: [
+        { containerId: 'c1', ifname: 'eth0' },
+        { containerId: 'ingress-load-balancer', ifname: 'eth0' },
+        { containerId: 'ingress-load-balancer', ifname: 'br0' },
+      ],
     })
     t.equal(network.status().status, 0)
     attachment.del()

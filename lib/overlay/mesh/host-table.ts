@@ -95,7 +95,11 @@ export function hostTable({ gateway, ingress, ports }: HostServices): DeclaredTa
       },
       { chain: 'prerouting', base: { type: 'nat', hook: 'prerouting', priority: Priority.dstnat }, rules: [entry()] },
       // What the host itself sends, to localhost too.
-      { chain: 'output', base: { type: 'nat', hook: 'output', priority: Priority.dstnat }, rules: [entry()] },
+      {
+        chain: 'output',
+        base: { type: 'nat', hook: 'output', priority: Priority.dstnat },
+        rules: [notIpv6Loopback(), entry()],
+      },
       postrouting(gateway),
       loopbackGuard(gateway),
     ],
@@ -140,6 +144,15 @@ function publishedRules(name: string, chain: string): Expression[][] {
 
 function entry(): Expression[] {
   return [...isLocal('daddr'), ...loadKey(...protocolAndPort), inSet('published'), verdict('jump', 'services')]
+}
+
+/**
+ * `ip6 daddr ::1 accept`: Linux has no way to lead it elsewhere. It is refused rather than lost, so that clients that ask
+ * for "localhost" go on to 127.0.0.1 at once.
+ */
+function notIpv6Loopback(): Expression[] {
+  const loopback = Uint8Array.of(...new Array<number>(15).fill(0), 1)
+  return [...ofFamily('ip6'), address('ip6', 'daddr'), compare('eq', loopback), verdict('accept')]
 }
 
 /** The port stays: the ingress namespace knows services by it. */

@@ -14,6 +14,7 @@ import { hostVethName, linkAlias } from '../../lib/cni/names.ts'
 import { runTransaction, type Transaction } from '../../lib/cni/transaction.ts'
 import type { AttachmentRequest, Result } from '../../lib/cni/types.ts'
 import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
+import { setLink } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { callAgent, withdrawAttachment } from '../../lib/overlay/agent-client.ts'
 import { type OverlaySettings, type ReadyOverlay, SharedOverlay } from '../../lib/overlay/network.ts'
@@ -76,6 +77,9 @@ function build(
     ? undefined
     : makeWayOut(transaction, request, config.gatewayBridge, sockets, addressed.addressing)
   const port = waitForPort(ready.overlay.socket, pair.hostName)
+  // What the kernel announced when the link came up may have met a port that did not pass it yet. With arp_notify it does so
+  // again whenever an address is set, also to what it is (NETDEV_CHANGEADDR, net/ipv4/devinet.c).
+  setLink(container, { name: request.ifname, mac: pair.containerMac })
   publish(transaction, request, config, pair, { own: addressed.addressing, wayOut: wayOut?.addressing })
   const own = describeInterface({ name: request.ifname, mac: pair.containerMac, mtu: port.mtu }, request.netns)
   return resultOf(composeResult([own], 0, addressed, config.dns), wayOut)

@@ -62,7 +62,7 @@ export class EtcdClient {
       const channel = this.#channel
       try {
         const token = await this.#authenticate(channel)
-        const timeoutMs = Math.max(1, Math.min(ATTEMPT_MS, deadline - Date.now()))
+        const timeoutMs = Math.max(1, Math.min(ATTEMPT_MS, Math.floor(deadline - Date.now())))
         return await channel.ask(call, request, { token, timeoutMs })
       } catch (error) {
         if (!(error instanceof EtcdError) || this.#closed) throw error

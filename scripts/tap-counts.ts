@@ -31,9 +31,10 @@ export class TapCounts {
       if (this.#failure !== undefined && line === `${' '.repeat(this.#failure)}  ...`) this.#failure = undefined
       return []
     }
-    if (not !== undefined || /# (SKIP|TODO)/i.test(line)) this.#block.push(line)
+    const nested = indentation !== ''
+    if (not !== undefined || (nested && /# (SKIP|TODO)/i.test(line))) this.#block.push(line)
     this.#failure = not === undefined ? undefined : indentation.length
-    if (indentation !== '') return []
+    if (nested) return []
     if (not === undefined) this.#filesPassed++
     else this.#filesFailed++
     const shown = not === undefined ? [line, ...this.#block] : this.#block

@@ -89,10 +89,9 @@ export class Guest {
 
   private constructor(accelerator: 'kvm' | 'emulated') {
     this.#accelerator = accelerator
-    live(this)
-    const program = virtiofsd.find(path => existsSync(path))
-    if (program === undefined) throw new Error(`no virtiofsd: neither ${virtiofsd.join(' nor ')} exists`)
+    const program = virtiofsd.find(path => existsSync(path)) ?? 'virtiofsd'
     const options = ['-o', 'source=/', '-o', 'sandbox=chroot', '-o', 'cache=always']
+    live(this)
     this.#share = startBound([program, `--socket-path=${this.#socket}`, ...options], ['ignore', 'ignore', 'pipe'])
     this.#shareSays = lastWords(this.#share.stderr)
   }

@@ -59,7 +59,8 @@ counter untagged { }
 chain in {
 type filter hook ingress device "eth0" priority 0
 ${tags.join('\n')}
-ether type { arp, ip } counter name "untagged"
+ether type arp counter name "untagged"
+ether type ip ip protocol icmp counter name "untagged"
 }
 }`,
   })

@@ -22,8 +22,8 @@ export interface WantedTables {
 export interface Outcome {
   readonly written: number
   readonly removed: number
-  /** The kernel was asked what is there. */
-  readonly compared: boolean
+  /** Rows that somebody else has changed since they were written. */
+  readonly drift: number
 }
 
 /** What was written last, and into which links: others of the same name know nothing of it. */
@@ -32,6 +32,9 @@ interface Programmed {
   readonly rows: Rows
   readonly hosts: ReadonlyMap<string, IpAddress>
 }
+
+/** Rows that the log names. */
+const SHOWN = 5
 
 export class KernelTables {
   readonly #network: string
@@ -56,18 +59,20 @@ export class KernelTables {
         return undefined
       }
       const place = `${overlay.namespace.identity} ${vxlan.index} ${bridge.index}`
-      const before = this.#programmed?.place === place && !compare ? this.#programmed : undefined
+      const known = this.#programmed?.place === place ? this.#programmed : undefined
+      const before = compare ? undefined : known
       const links = { vxlanIndex: vxlan.index, bridgeIndex: bridge.index }
       this.#programmed = undefined
       if (before === undefined || !sameHosts(before.hosts, wanted.hosts)) this.#setHosts(overlay, wanted)
-      const changes = compareRows(before?.rows ?? readRows(overlay.socket, links), wanted.rows)
+      const present = before?.rows ?? readRows(overlay.socket, links)
+      const drift = known === undefined || before !== undefined ? 0 : this.#driftOf(compareRows(present, known.rows))
+      const changes = compareRows(present, wanted.rows)
       const refused = applyRows(overlay.socket, links, changes)
       if (refused[0] === undefined) this.#programmed = { place, rows: wanted.rows, hosts: wanted.hosts }
       else
         this.#log.warn('the kernel refused rows', { network: this.#network, count: refused.length, error: refused[0] })
-      if (before === undefined) this.#tellOfDrift(changes)
       const { written, removed } = changes
-      return { written: written.length, removed: removed.length, compared: before === undefined }
+      return { written: written.length, removed: removed.length, drift }
     })
   }
 
@@ -102,15 +107,13 @@ export class KernelTables {
     if (vxlan !== undefined) setFloodPeers(overlay, vxlan, peers)
   }
 
-  #tellOfDrift({ written, removed }: RowChanges): void {
-    if (written.length + removed.length === 0) return
-    const some = [...written, ...removed].slice(0, 5).map(({ key, content }) => `${key} ${content}`)
-    this.#log.info('tables differed from what is wanted', {
-      network: this.#network,
-      written: written.length,
-      removed: removed.length,
-      some,
-    })
+  /** How many rows are not as they were written, which is told: somebody else is at work here. */
+  #driftOf({ written, removed }: RowChanges): number {
+    const count = written.length + removed.length
+    if (count === 0) return 0
+    const some = [...written, ...removed].slice(0, SHOWN).map(({ key, content }) => `${key} ${content}`)
+    this.#log.warn('tables were changed by somebody else', { network: this.#network, count, some })
+    return count
   }
 }
 

@@ -41,7 +41,7 @@ export class OverlayMetrics {
   })
   readonly #drift = new Counter({
     name: `${PREFIX}drift_rows_total`,
-    help: "Rows in which the kernel's tables were not as wanted when they were compared.",
+    help: 'Rows that somebody else had changed when the tables were compared.',
     labelNames: ['network'],
     registers: [this.registry],
   })
@@ -69,7 +69,7 @@ export class OverlayMetrics {
     if (outcome === undefined) return
     this.#changes.inc({ network, change: 'written' }, outcome.written)
     this.#changes.inc({ network, change: 'removed' }, outcome.removed)
-    if (outcome.compared) this.#drift.inc({ network }, outcome.written + outcome.removed)
+    this.#drift.inc({ network }, outcome.drift)
   }
 
   forgetNetwork(network: string): void {

@@ -71,8 +71,10 @@ export class EtcdClient {
           this.#token = undefined
           continue
         }
-        if (!error.passing || Date.now() + PAUSE_MS >= deadline) throw error
+        if (!error.passing) throw error
+        // Also when there is no time left: the next call need not find out again that the member is away.
         this.leave(channel)
+        if (Date.now() + PAUSE_MS >= deadline) throw error
         await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
       }
     }

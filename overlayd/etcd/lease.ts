@@ -4,8 +4,9 @@ import type { Log } from '../log.ts'
 import type { EtcdClient } from './client.ts'
 import { grantLease, keepLeaseAlive, transaction } from './rpc.ts'
 
-/** The shares of the time to live after which it is renewed, and after which one more attempt makes sense. */
+/** How often it is renewed within its time to live. */
 const RENEWALS = 3
+const RETRY_MS = 500
 
 export class NodeLease {
   readonly #client: EtcdClient
@@ -67,10 +68,10 @@ export class NodeLease {
     return id
   }
 
-  #schedule(): void {
+  #schedule(afterMs = (this.#ttlSeconds * 1000) / RENEWALS): void {
     if (this.#closed) return
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#renew(), (this.#ttlSeconds * 1000) / RENEWALS)
+    this.#timer = setTimeout(() => void this.#renew(), afterMs)
   }
 
   async #renew(): Promise<void> {
@@ -86,6 +87,8 @@ export class NodeLease {
       if (this.#id === 0n) await this.id()
     } catch (error) {
       this.#log.warn('lease not renewed', { error })
+      this.#schedule(RETRY_MS)
+      return
     }
     this.#schedule()
   }

@@ -1,12 +1,14 @@
 /** This host's part of the cluster's services: computed anew after every change, and made so in the kernel. */
 
-import { formatAddress } from '../../lib/address/address.ts'
+import { formatAddress, type IpAddress } from '../../lib/address/address.ts'
 import { formatMac } from '../../lib/address/mac.ts'
 import { formatPrefix, type Prefix } from '../../lib/address/prefix.ts'
 import { listNamespaces } from '../../lib/netns/index.ts'
 import { LOAD_BALANCER, OVERLAY_BRIDGE, overlayNamespaceName } from '../../lib/overlay/names.ts'
 import type { AgentContext } from '../context.ts'
+import { keys } from '../etcd/keys.ts'
 import type { View } from '../etcd/store.ts'
+import type { NodeRecord } from '../records.ts'
 import { MeshKernel } from './kernel.ts'
 import {
   createLoadBalancer,
@@ -34,23 +36,31 @@ export interface HostServicesOptions {
   readonly mesh: MeshSettings
   readonly replicas: View<ReplicaRecord>
   readonly loadBalancers: View<LoadBalancerRecord>
+  readonly nodes: View<NodeRecord>
+}
+
+/** Names of the nodes whose agents are there. */
+export function aliveNodes(nodes: View<NodeRecord>): Set<string> {
+  return new Set([...nodes.entries.keys()].map(key => key.slice(keys.nodes.length)))
 }
 
 /** Changes that come within this time are one. */
 const COLLECT_MS = 10
 /** After a failure. */
 const RETRY_MS = 1_000
-/** For how long a load balancer stays without anything published. */
-const IDLE_MS = 60_000
 
 export class HostServices {
   readonly #options: HostServicesOptions
   readonly #balancerOptions: LoadBalancerOptions & { readonly dataDirectory: string }
   readonly #kernel: MeshKernel
   #timer: NodeJS.Timeout | undefined
+  /** When the timer runs out. */
+  #due = 0
   #running: Promise<void> = Promise.resolve()
   #stopped = false
   #idleSince: number | undefined
+  /** Replicas of services with virtual addresses, by network, as they were last. */
+  readonly #keptReplicas = new Map<string, readonly IpAddress[]>()
   /** Conflicts that were told. */
   readonly #told = new Set<string>()
 
@@ -63,7 +73,10 @@ export class HostServices {
 
   /** After a change: soon, and together with what changes meanwhile. */
   schedule(delayMs = COLLECT_MS): void {
-    if (this.#stopped || this.#timer !== undefined) return
+    const due = Date.now() + delayMs
+    if (this.#stopped || (this.#timer !== undefined && this.#due <= due)) return
+    clearTimeout(this.#timer)
+    this.#due = due
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       this.keepAll().catch(error => {
@@ -92,12 +105,12 @@ export class HostServices {
   }
 
   #wanted(): WantedServices {
-    const { agent, mesh, replicas, loadBalancers } = this.#options
+    const { agent, mesh, replicas, loadBalancers, nodes } = this.#options
     const ingress = serviceKeys.loadBalancer(mesh.network, '')
     return wantedServices({
       node: agent.node,
       replicas: [...replicas.entries.values()].map(({ value }) => value),
-      alive: new Set([...agent.nodes.entries.values()].map(({ key }) => key.slice(key.lastIndexOf('/') + 1))),
+      alive: aliveNodes(nodes),
       ingressNetwork: mesh.network,
       loadBalancers: [...loadBalancers.entries.values()]
         .filter(({ key }) => key.startsWith(ingress))
@@ -121,9 +134,7 @@ export class HostServices {
     const { agent, mesh, loadBalancers } = this.#options
     const present = findLoadBalancer()
     if (!ports.some(({ mode }) => mode === 'mesh')) {
-      this.#idleSince ??= Date.now()
-      if (present !== undefined && Date.now() - this.#idleSince > IDLE_MS)
-        await removeLoadBalancer(this.#balancerOptions)
+      await this.#leave(present)
       return undefined
     }
     this.#idleSince = undefined
@@ -135,6 +146,15 @@ export class HostServices {
     const created = await createLoadBalancer(this.#balancerOptions)
     agent.log.info('load balancer made', { addresses: created?.inner.map(formatPrefix) })
     return created
+  }
+
+  /** Nothing is published: something may be again soon. */
+  async #leave(present: LoadBalancer | undefined): Promise<void> {
+    if (present === undefined) return
+    this.#idleSince ??= Date.now()
+    const restMs = this.#idleSince + this.#options.mesh.idleSeconds * 1000 - Date.now()
+    if (restMs > 0) this.schedule(restMs)
+    else await removeLoadBalancer(this.#balancerOptions)
   }
 
   /** etcd does not have it, or not yet: it has been emptied, or the watch is behind. Repeating it changes nothing. */
@@ -155,13 +175,19 @@ export class HostServices {
       const present = ownAddresses(network)
       const record = loadBalancers.entries.get(key)?.value
       const isKnown = record !== undefined && sameAddresses(record.addresses, present)
-      keepVirtualNetwork(network, isKnown ? present : await this.#enter(network, present), services)
+      const own = isKnown ? present : await this.#enter(network, present)
+      keepVirtualNetwork(network, own, services, this.#keptReplicas.get(network))
+      this.#keptReplicas.set(
+        network,
+        services.flatMap(({ kept }) => kept),
+      )
     }
     for (const [key] of loadBalancers.entries) {
       const [, network = '', node] = key.split('/')
       if (node !== agent.node || network === this.#options.mesh.network) continue
       if (virtual.has(network) && isHere(network)) continue
       clearVirtualNetwork(network)
+      this.#keptReplicas.delete(network)
       await agent.withdraw({ network, containerId: LOAD_BALANCER, ifname: OVERLAY_BRIDGE })
       await returnAddresses(network, this.#balancerOptions)
     }

@@ -53,8 +53,8 @@ export function withNetfilter<T>(namespace: NetworkNamespace, use: (socket: Netl
 
 export class MeshKernel {
   readonly #mesh: MeshSettings
-  /** Tables of namespaces whose connections have been looked through since the agent started. */
-  readonly #looked = new Set<string>()
+  /** Where connections of each table led to when it was last kept: also to replicas that drain, which it does not have. */
+  readonly #known = new Map<string, readonly IpAddress[]>()
 
   constructor(mesh: MeshSettings) {
     this.#mesh = mesh
@@ -118,7 +118,7 @@ export class MeshKernel {
     const own = ports.filter(({ mode, targets }) => (mode === 'mesh' ? balancer !== undefined : targets.length > 0))
     const socket = requireNftables('services', 'publish no ports in this cluster')
     try {
-      if (own.length === 0) return removeTable(socket, meshTable) ? 1 : 0
+      if (own.length === 0) return this.#clearHost(socket)
       // Connections of the host itself to 127.0.0.1: the table guards what this would open.
       keepSysctl(`net/ipv4/conf/${gatewayBridge}/route_localnet`, '1')
       const ingress = balancer?.outerAddresses ?? []
@@ -128,6 +128,14 @@ export class MeshKernel {
     } finally {
       socket.close()
     }
+  }
+
+  /** Nothing is published any more. */
+  #clearHost(socket: NetlinkSocket): number {
+    if (!removeTable(socket, meshTable)) return 0
+    forgetReplicas(socket, this.#known.get('host') ?? [])
+    this.#known.delete('host')
+    return 1
   }
 
   /** Keeps a table that translates, and has UDP connections forgotten that would not take notice of the change. */
@@ -141,18 +149,19 @@ export class MeshKernel {
   ): number {
     const change = keepTable(socket, table)
     const known = [...targetAddresses(reachable), ...others]
-    forgetReplicas(socket, replicasGone(change, known))
-    forgetUnanswered(socket, [
-      ...new Set([...udpPortsAdded(change, entrance), ...udpPortsAdded(change, `${entrance}6`)]),
-    ])
-    if (!this.#looked.has(place)) {
-      this.#looked.add(place)
+    const before = this.#known.get(place)
+    this.#known.set(place, known)
+    if (before === undefined) {
       const published = new Set(reachable.map(({ port }) => port))
       forgetReplicas(
         socket,
         replicasMissed(socket, known, port => published.has(port)),
       )
     }
+    forgetReplicas(socket, replicasGone(change, known, before))
+    forgetUnanswered(socket, [
+      ...new Set([...udpPortsAdded(change, entrance), ...udpPortsAdded(change, `${entrance}6`)]),
+    ])
     return counted(change)
   }
 }

@@ -3,8 +3,10 @@
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { DrainRequest, ServicesAnswer } from '../../lib/overlay/agent-protocol.ts'
 import type { AgentContext, Module } from '../context.ts'
+import { keys } from '../etcd/keys.ts'
 import type { View } from '../etcd/store.ts'
-import { HostServices } from './host-services.ts'
+import type { NodeRecord } from '../records.ts'
+import { aliveNodes, HostServices } from './host-services.ts'
 import { foreignDrops } from './kernel.ts'
 import { publishServices, withdrawServices } from './publishing.ts'
 import { type LoadBalancerRecord, type ReplicaRecord, serviceKeys } from './records.ts'
@@ -17,6 +19,8 @@ export const mesh: Module = agent => {
   const changed = () => host?.schedule()
   const replicas = store.watch<ReplicaRecord>(serviceKeys.replicas, changed)
   const loadBalancers = store.watch<LoadBalancerRecord>(serviceKeys.loadBalancers, changed)
+  // One of its own: nodes come and go without a key of services changing.
+  const nodes = store.watch<NodeRecord>(keys.nodes, changed)
   const known = { node, store, replicas, ingressNetwork: meshSettings.network }
   agent.onPublish(async request => {
     const contribution = await publishServices(known, request)
@@ -29,23 +33,24 @@ export const mesh: Module = agent => {
     return withdrawServices(attachment)
   })
   agent.serve('drain', request => drain(agent, request))
-  agent.serve('services', async () => answerServices(agent, replicas))
+  agent.serve('services', async () => answerServices(nodes, replicas))
   return {
     async start() {
-      await Promise.all([replicas.ready, loadBalancers.ready, agent.nodes.ready])
-      host = new HostServices({ agent, mesh: meshSettings, replicas, loadBalancers })
+      await Promise.all([replicas.ready, loadBalancers.ready, nodes.ready])
+      host = new HostServices({ agent, mesh: meshSettings, replicas, loadBalancers, nodes })
       for (const chain of foreignDrops())
         log.warn('another program drops what is forwarded unless it knows it: published ports may not be reached', {
           chain,
         })
       // Not waited for: the load balancer is made by a process that asks this one.
       host.schedule()
-      // Nodes come and go without a key of ours changing.
+      // Firewalls are reloaded, and addresses of load balancers may be taken away.
       agent.every(settings.reconcileSeconds, 'keep the tables of services', async () => host?.keepAll())
     },
     async stop() {
       replicas.close()
       loadBalancers.close()
+      nodes.close()
       await host?.stop()
     },
   }
@@ -73,7 +78,7 @@ async function drain(
   )
 }
 
-function answerServices({ nodes }: AgentContext, replicas: View<ReplicaRecord>): ServicesAnswer {
+function answerServices(nodes: View<NodeRecord>, replicas: View<ReplicaRecord>): ServicesAnswer {
   const alive = aliveNodes(nodes)
   return {
     replicas: [...replicas.entries.values()].map(({ value }) => {
@@ -82,8 +87,4 @@ function answerServices({ nodes }: AgentContext, replicas: View<ReplicaRecord>):
     }),
     foreignDrops: foreignDrops(),
   }
-}
-
-function aliveNodes(nodes: AgentContext['nodes']): Set<string> {
-  return new Set([...nodes.entries.keys()].map(key => key.slice(key.lastIndexOf('/') + 1)))
 }

@@ -12,6 +12,8 @@ export interface MeshSettings {
   readonly gatewayBridge: string
   /** The directory of the CNI plugins, of which the load balancer is made. */
   readonly pluginDirectory: string
+  /** For how long the load balancer stays when nothing is published any more. */
+  readonly idleSeconds: number
 }
 
 interface MeshDocument {
@@ -20,6 +22,7 @@ interface MeshDocument {
   readonly ipv6Subnet?: string
   readonly gatewayBridge?: string
   readonly pluginDirectory?: string
+  readonly idleSeconds?: number
 }
 
 /** Reads them with their defaults; an empty subnet stands for none of that family. @throws CniError code 7 */
@@ -40,5 +43,6 @@ export function readMeshSettings(document: MeshDocument): MeshSettings {
     subnets,
     gatewayBridge: document.gatewayBridge ?? DEFAULT_GATEWAY_BRIDGE,
     pluginDirectory: document.pluginDirectory ?? '/opt/cni/bin',
+    idleSeconds: document.idleSeconds ?? 60,
   }
 }

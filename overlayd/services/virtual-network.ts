@@ -4,6 +4,7 @@
  */
 
 import { readHeldBlocks } from '../../ipam/cluster/state-files.ts'
+import type { IpAddress } from '../../lib/address/address.ts'
 import { formatMac } from '../../lib/address/mac.ts'
 import { formatPrefix, type Prefix, samePrefix } from '../../lib/address/prefix.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
@@ -11,7 +12,7 @@ import { keepTable, removeTable } from '../../lib/firewall/nftables/declared-tab
 import { addAddress, deleteAddress, listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { namespacePath } from '../../lib/netns/index.ts'
-import { networkTable, type VirtualService } from '../../lib/overlay/mesh/network-table.ts'
+import { networkTable } from '../../lib/overlay/mesh/network-table.ts'
 import { meshTable } from '../../lib/overlay/mesh/rules.ts'
 import { forgetReplicas, replicasGone } from '../../lib/overlay/mesh/stale-connections.ts'
 import { LOAD_BALANCER, OVERLAY_BRIDGE, overlayNamespaceName } from '../../lib/overlay/names.ts'
@@ -19,7 +20,7 @@ import { withOverlay } from '../../lib/overlay/namespace.ts'
 import { keepSysctl, withNetfilter } from './kernel.ts'
 import { callPlugin } from './plugin-call.ts'
 import type { MeshSettings } from './settings.ts'
-import { prefixesOf } from './wanted.ts'
+import { prefixesOf, type WantedVirtualService } from './wanted.ts'
 
 export interface VirtualNetworkOptions {
   readonly mesh: MeshSettings
@@ -53,12 +54,15 @@ function globalAddresses(socket: NetlinkSocket, index: number): Prefix[] {
 
 /**
  * Makes the bridge answer for the virtual addresses and lead to the replicas.
- * @param own the host's addresses in the network @returns whether anything had to be changed
+ * @param own the host's addresses in the network
+ * @param before replicas whose connections went on until now
+ * @returns whether anything had to be changed
  */
 export function keepVirtualNetwork(
   network: string,
   own: readonly Prefix[],
-  services: readonly VirtualService[],
+  services: readonly WantedVirtualService[],
+  before: readonly IpAddress[] = [],
 ): boolean {
   return withOverlay(network, overlay => {
     const bridge = overlay?.bridge
@@ -81,7 +85,8 @@ export function keepVirtualNetwork(
         socket,
         replicasGone(
           change,
-          services.flatMap(({ replicas }) => replicas),
+          services.flatMap(({ kept }) => kept),
+          before,
         ),
       )
       return changed || change.rebuilt || change.added.size + change.removed.size > 0

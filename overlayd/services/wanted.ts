@@ -21,6 +21,11 @@ export interface ClusterServices {
   readonly loadBalancers: readonly LoadBalancerRecord[]
 }
 
+export interface WantedVirtualService extends VirtualService {
+  /** With the replicas that drain, and those of nodes that are away: their connections go on. */
+  readonly kept: readonly IpAddress[]
+}
+
 export interface WantedServices {
   /** What new connections go to. */
   readonly ports: readonly PublishedPort[]
@@ -30,7 +35,7 @@ export interface WantedServices {
   /** Load balancers of the ingress network on all hosts. */
   readonly loadBalancers: readonly IpAddress[]
   /** Services with a virtual address, by network. */
-  readonly virtual: ReadonlyMap<string, readonly VirtualService[]>
+  readonly virtual: ReadonlyMap<string, readonly WantedVirtualService[]>
 }
 
 export function wantedServices(cluster: ClusterServices): WantedServices {
@@ -53,7 +58,7 @@ export function wantedServices(cluster: ClusterServices): WantedServices {
     loadBalancers: cluster.loadBalancers.flatMap(({ addresses }) =>
       prefixesOf(addresses).map(({ address }) => address),
     ),
-    virtual: virtualServices(replicas.filter(record => !record.draining && !idle.has(record))),
+    virtual: virtualServices(replicas, record => record.draining || idle.has(record)),
   }
 }
 
@@ -78,9 +83,12 @@ function withoutAbsent(replicas: readonly ReplicaRecord[], alive: ReadonlySet<st
   )
 }
 
-function virtualServices(replicas: readonly ReplicaRecord[]): Map<string, VirtualService[]> {
-  const services = new Map<string, VirtualService & { replicas: IpAddress[] }>()
-  const networks = new Map<string, VirtualService[]>()
+function virtualServices(
+  replicas: readonly ReplicaRecord[],
+  isIdle: (record: ReplicaRecord) => boolean,
+): Map<string, WantedVirtualService[]> {
+  const services = new Map<string, WantedVirtualService & { replicas: IpAddress[]; kept: IpAddress[] }>()
+  const networks = new Map<string, WantedVirtualService[]>()
   for (const record of replicas.toSorted((a, b) => (a.addresses.join() < b.addresses.join() ? -1 : 1))) {
     for (const { name, affinity, virtualAddress } of record.services) {
       const address = virtualAddress === undefined ? undefined : parseAddress(virtualAddress)
@@ -88,12 +96,14 @@ function virtualServices(replicas: readonly ReplicaRecord[]): Map<string, Virtua
       const key = `${record.network} ${name}`
       let service = services.get(key)
       if (service === undefined) {
-        service = { name, affinity, virtualAddress: address, replicas: [] }
+        service = { name, affinity, virtualAddress: address, replicas: [], kept: [] }
         services.set(key, service)
         networks.set(record.network, [...(networks.get(record.network) ?? []), service])
       }
       const { length } = service.virtualAddress
-      service.replicas.push(...addressesOf(record.addresses).filter(one => one.length === length))
+      const own = addressesOf(record.addresses).filter(one => one.length === length)
+      service.kept.push(...own)
+      if (!isIdle(record)) service.replicas.push(...own)
     }
   }
   return networks

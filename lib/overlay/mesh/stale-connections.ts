@@ -36,12 +36,19 @@ export function forgetUnanswered(socket: NetlinkSocket, ports: readonly number[]
 }
 
 /**
- * Addresses of replicas that a change of the table has taken out of it.
+ * Addresses of replicas that a change of the table has taken out of it, or that were known before.
  * @param kept replicas whose connections go on: those that drain, besides those in the table
+ * @param before those that were kept until now: of one that has drained the table had nothing any more
  */
-export function replicasGone(change: TableChange, kept: readonly IpAddress[]): IpAddress[] {
+export function replicasGone(
+  change: TableChange,
+  kept: readonly IpAddress[],
+  before: readonly IpAddress[] = [],
+): IpAddress[] {
   const remaining = new Set(kept.map(formatAddress))
-  const gone = new Map<string, IpAddress>()
+  const gone = new Map(
+    before.filter(address => !remaining.has(formatAddress(address))).map(address => [formatAddress(address), address]),
+  )
   for (const [set, elements] of change.removed) {
     const length = lengthOf(set.endsWith('6') ? 'ip6' : 'ip')
     for (const { value } of elements) {

@@ -59,6 +59,8 @@ t.test('virtual addresses lead to replicas of their family, of their network', a
   const leads = (network: string) => virtual.get(network)?.map(({ replicas }) => replicas.map(formatAddress))
   t.same(leads('a'), [['10.0.0.1', '10.0.0.2']])
   t.same(leads('b'), [['10.0.0.3']])
+  const draining = record(1, 'one', { addresses: ['10.0.0.1'], services: [service('10.0.0.100')], draining: true })
+  t.match(wanted([draining], ['one']).virtual.get('ingress'), [{ replicas: [], kept: [{ length: 4 }] }])
 })
 
 /** Only what publishing asks of them. */

@@ -19,7 +19,7 @@ t.test(
       t.equal(etcd.keys('members/web/').length, 3)
       for (const host of cluster.hosts)
         t.equal(rowsOn(host).length, 2 * 2 + 4, 'two rows for each hardware address, one for each address')
-      for (const attachment of attachments) attachment.check()
+      for (const attachment of attachments) t.equal(attachment.check().status, 0, 'CHECK')
       t.match(JSON.parse(agent(1).page('health')), { status: 'ok', problems: [] })
       t.equal(agent(1).metric('rows', '"web"'), 8)
       for (const attachment of attachments) attachment.del()

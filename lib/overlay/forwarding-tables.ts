@@ -2,7 +2,7 @@
  * What a host's kernel has to know of the containers on other hosts, in the overlay namespace of a network without
  * learning. For each of them:
  *
- *     bridge fdb replace <mac> dev vxlan0 dst <host> self extern_learn     to which host a frame goes
+ *     bridge fdb replace <mac> dev vxlan0 dst <host> self permanent        to which host a frame goes
  *     bridge fdb replace <mac> dev vxlan0 master extern_learn              that it goes through the tunnel at all
  *     ip neighbour replace <address> lladdr <mac> dev br0 extern_learn     so that nobody has to ask all hosts for it
  *
@@ -76,10 +76,15 @@ export function readRows(socket: NetlinkSocket, { vxlanIndex, bridgeIndex }: Tab
     const one = keyed(row)
     rows.set(one.key, one)
   }
-  for (const { mac, self, destination, extLearned } of listForwardingEntries(socket, { index: vxlanIndex })) {
+  for (const entry of listForwardingEntries(socket, { index: vxlanIndex })) {
+    const { mac, self, destination, extLearned, lifetime } = entry
     // Packets for everybody go by the entry of 00:00:00:00:00:00, see setFloodPeers.
     if (mac.every(byte => byte === 0)) continue
-    if (self && destination !== undefined) add({ table: 'tunnel', mac, host: destination })
+    if (self && destination !== undefined) {
+      const one = keyed({ table: 'tunnel', mac, host: destination })
+      // One that would age is not as wanted.
+      rows.set(one.key, lifetime === 'permanent' ? one : { ...one, content: `${one.content} ${lifetime}` })
+    }
     // The others are the device's own address, and none: the bridge does not learn here.
     else if (!self && extLearned) add({ table: 'bridge', mac })
   }
@@ -122,10 +127,11 @@ const gone: readonly number[] = [Errno.ENOENT, Errno.ENODEV]
 function replacement(row: TableRow, { vxlanIndex, bridgeIndex }: TableLinks): Request {
   if (row.table === 'neighbour')
     return replaceNeighbourRequest({ index: bridgeIndex, address: row.address, mac: row.mac, extLearned: true })
-  const entry = { index: vxlanIndex, mac: row.mac, extLearned: true }
+  const entry = { index: vxlanIndex, mac: row.mac }
   return row.table === 'tunnel'
-    ? replaceForwardingEntryRequest({ ...entry, destination: row.host })
-    : replaceForwardingEntryRequest({ ...entry, table: 'master', lifetime: 'dynamic' })
+    ? // As a user's: an entry that is learned externally does not take over all of one that a user has added.
+      replaceForwardingEntryRequest({ ...entry, destination: row.host })
+    : replaceForwardingEntryRequest({ ...entry, table: 'master', lifetime: 'dynamic', extLearned: true })
 }
 
 function removal(row: TableRow, { vxlanIndex, bridgeIndex }: TableLinks): Request {

@@ -63,6 +63,6 @@ export function rowsOn(host: ClusterHost, network = 'web'): string[] {
   const neighbours = overlay.output(['ip', 'neighbour', 'show', 'dev', 'br0']).split('\n')
   return [...fdb, ...neighbours]
     .map(line => line.trim())
-    .filter(line => line.includes('extern_learn'))
+    .filter(line => line.includes('extern_learn') || /^(?!00:00:00:00:00:00).* dst .* self/.test(line))
     .toSorted()
 }

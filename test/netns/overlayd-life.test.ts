@@ -68,7 +68,7 @@ t.test("an address is one container's until it is released, or until its host is
     await agent(1).start()
     await pause(500)
     t.match(etcd.get('endpoints/web/10.1.0.200'), { node: 'node-2' }, 'back, the first does not take it again')
-    t.match(agent(1).said, /cannot be made known/)
+    await agent(1).says(/cannot be made known/)
     const { error } = owner.check()
     t.equal(error?.code, 105)
     t.match(error?.msg, /10\.1\.0\.200 was taken over by container "thief" on node "node-2"/)
@@ -92,7 +92,8 @@ t.test('what a dead host has left is removed after the stated time, and comes ba
     t.equal(etcd.keys(network).length, 6, 'nothing is removed yet')
     t.equal(rowsOn(cluster.host(1)).length, 8)
     await until('its endpoints are removed', () => etcd.keys(network).length === 4, 60)
-    t.match(agent(1).said, /"message":"a node is dead.*"dead":"node-3"/, 'by the first of those that live')
+    // By the first of those that live.
+    await agent(1).says(/"message":"a node is dead.*"dead":"node-3"/)
     await until('its rows are gone', () => rowsOn(cluster.host(1)).length === 4)
     cluster.host(3).reconnect()
     await until('back, its endpoints are known again', () => etcd.keys(network).length === 6, 60)

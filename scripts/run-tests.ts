@@ -4,7 +4,7 @@
  * Usage: node dist/node/scripts/run-tests.js [--vm] [--all] [unit|netns|runtime|vm|path/to/x.test.ts]...
  *
  * When none is named, all suites run. `vm` is test/vm and, of test/netns, what scripts/vm/selection.ts names, on the second
- * kernel; with --all it is all of test/netns. With --vm, whatever is named runs there.
+ * kernel; with --all it is test/netns without what cannot keep its times there. With --vm, whatever is named runs there.
  */
 
 import { spawn } from 'node:child_process'
@@ -14,7 +14,7 @@ import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { type Counts, TapCounts } from './tap-counts.ts'
 import { cannotPrepare, runInGuests } from './vm/run.ts'
-import { selected } from './vm/selection.ts'
+import { clusters, selected } from './vm/selection.ts'
 
 const suites = ['unit', 'netns', 'runtime']
 
@@ -77,7 +77,7 @@ const onlyOnSecondKernel = (name: string): boolean => flags.vm || name === 'vm' 
 const names = named.length > 0 ? named : [...suites.filter(suite => existsSync(join('test', suite))), 'vm']
 const compiled = (file: string): string => join('dist/node', file.replace(/\.ts$/, '.js'))
 const onHost = testFiles(names.filter(name => !onlyOnSecondKernel(name))).map(compiled)
-const netns = flags.all ? ['netns'] : selected
+const netns = flags.all ? testFiles(['netns']).filter(file => !clusters.includes(file)) : selected
 const inGuests = testFiles(
   names.filter(onlyOnSecondKernel).flatMap(name => (name === 'vm' ? ['test/vm', ...netns] : [name])),
 ).map(compiled)
@@ -85,11 +85,12 @@ const inGuests = testFiles(
 const runs: Counts[] = []
 if (onHost.length > 0) runs.push(await runOnHost(onHost))
 if (inGuests.length > 0) runs.push(await runOnSecondKernel(inGuests))
-if (inGuests.length > 0 && names.includes('vm') && !flags.all) {
-  const left = testFiles(['netns']).filter(file => !selected.includes(file))
-  console.log(
-    `ON THE HOST'S KERNEL ONLY: ${left.length} files of test/netns; "npm run test:vm" runs them on the second too`,
-  )
+if (names.includes('vm')) {
+  const left = testFiles(['netns']).filter(file => !netns.includes(file))
+  const which = flags.all
+    ? left.join(' ')
+    : `"npm run test:vm" runs all but ${clusters.length} of them on the second too`
+  console.log(`ON THE HOST'S KERNEL ONLY: ${left.length} files of test/netns; ${which}`)
 }
 const sum = (kind: keyof Counts): number => runs.reduce((total, counts) => total + counts[kind], 0)
 if (sum('skipped') > 0) console.log(`${sum('skipped')} skipped`)

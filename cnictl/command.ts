@@ -38,6 +38,8 @@ export interface Report {
   readonly document: unknown
   /** Lines without the last line's end. */
   readonly text: string
+  /** The work was done, and has found what is out of order: exit code 1. */
+  readonly failed?: boolean
 }
 
 export interface Command {
@@ -52,10 +54,18 @@ export interface Command {
   readonly run: (input: Input, context: Context) => Promise<Report>
 }
 
+/** Commands of one subject: `cnictl overlay peers`. */
+export interface CommandGroup {
+  readonly name: string
+  readonly summary: string
+  readonly description: string
+  readonly commands: readonly Command[]
+}
+
 /** The documented exit codes. */
 export const ExitCode = {
   done: 0,
-  /** A plugin, or the work itself, failed: the error says which. */
+  /** A plugin, or the work itself, failed: the error says which. Or something was found to be out of order. */
   failed: 1,
   /** The command line is wrong. Nothing was done. */
   usage: 2,

@@ -48,18 +48,23 @@ export async function main(argv: readonly string[], surroundings: Surroundings =
     signal: ending.signal,
   }
   let exitCode: number = ExitCode.done
-  const program = buildProgram(commands, { stdout, stderr: json ? () => {} : stderr }, async (command, input) => {
-    try {
-      const report = await command.run(input, context)
-      stdout(json ? jsonText(report.document) : `${report.text}\n`)
-    } catch (error) {
-      exitCode = exitCodeOf(error)
-      const lines = errorLines(error)
-      if (json) stdout(jsonText(errorDocument(error)))
-      else stderr(`cnictl ${command.name}: ${lines.join('\n')}\n`)
-      if (!json && exitCode === ExitCode.usage) stderr(`See "cnictl ${command.name} --help".\n`)
-    }
-  })
+  const program = buildProgram(
+    commands,
+    { stdout, stderr: json ? () => {} : stderr },
+    async (command, input, title) => {
+      try {
+        const report = await command.run(input, context)
+        stdout(json ? jsonText(report.document) : `${report.text}\n`)
+        if (report.failed === true) exitCode = ExitCode.failed
+      } catch (error) {
+        exitCode = exitCodeOf(error)
+        const lines = errorLines(error)
+        if (json) stdout(jsonText(errorDocument(error)))
+        else stderr(`cnictl ${title}: ${lines.join('\n')}\n`)
+        if (!json && exitCode === ExitCode.usage) stderr(`See "cnictl ${title} --help".\n`)
+      }
+    },
+  )
   try {
     await program.parseAsync(argv, { from: 'user' })
   } catch (error) {

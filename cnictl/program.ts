@@ -2,7 +2,7 @@
 
 import { Command as Program } from 'commander'
 import { release } from '../lib/release.ts'
-import type { Command, Input, OptionDescription } from './command.ts'
+import type { Command, CommandGroup, Input, OptionDescription } from './command.ts'
 
 interface Output {
   readonly stdout: (text: string) => void
@@ -12,7 +12,7 @@ interface Output {
 const EXIT_CODES = `
 Exit codes:
   0    done
-  1    a plugin, or the work itself, failed
+  1    a plugin, or the work itself, failed; or something is out of order
   2    the command line is wrong; nothing was done
   3    the network's configuration is missing or wrong; nothing was done
   128+ ended by a signal`
@@ -24,12 +24,11 @@ Environment:
   CAP_ARGS     capability arguments (JSON)
   TRACEPARENT and all else is passed on to the plugins.`
 
+/** Runs a command; `title` is how it is called on the command line, "overlay peers". */
+export type RunCommand = (command: Command, input: Input, title: string) => Promise<void>
+
 /** commander's program for the commands; `run` is called with the one that the command line names. */
-export function buildProgram(
-  commands: readonly Command[],
-  output: Output,
-  run: (command: Command, input: Input) => Promise<void>,
-): Program {
+export function buildProgram(commands: readonly (Command | CommandGroup)[], output: Output, run: RunCommand): Program {
   const program = new Program('cnictl')
     .description('Calls CNI plugins as a container runtime does, and shows what they answer.')
     .version(release, '--version', 'show the release of cnikit')
@@ -38,22 +37,35 @@ export function buildProgram(
     .exitOverride()
     .showHelpAfterError('See "cnictl --help".')
     .addHelpText('after', `${ENVIRONMENT}\n${EXIT_CODES}\n\nSee "cnictl <command> --help" for examples.`)
-  for (const command of commands) addCommand(program, command, run)
+  for (const command of commands) {
+    if ('commands' in command) addGroup(program, command, run)
+    else addCommand(program, command, command.name, run)
+  }
   return program
 }
 
-function addCommand(program: Program, command: Command, run: (command: Command, input: Input) => Promise<void>): void {
+function addGroup(program: Program, group: CommandGroup, run: RunCommand): void {
+  const sub = program
+    .command(group.name)
+    .summary(group.summary)
+    .description(group.description)
+    .showHelpAfterError(`See "cnictl ${group.name} --help".`)
+    .addHelpText('after', `\nSee "cnictl ${group.name} <command> --help" for examples.`)
+  for (const command of group.commands) addCommand(sub, command, `${group.name} ${command.name}`, run)
+}
+
+function addCommand(program: Program, command: Command, title: string, run: RunCommand): void {
   const sub = program
     .command(command.name)
     .summary(command.summary)
     .description(command.description)
-    .showHelpAfterError(`See "cnictl ${command.name} --help".`)
+    .showHelpAfterError(`See "cnictl ${title} --help".`)
   for (const { name, description, optional } of command.arguments) {
     sub.argument(optional === true ? `[${name}]` : `<${name}>`, description)
   }
   for (const option of command.options) addOption(sub, option)
   sub.addHelpText('after', examples(command))
-  sub.action(async () => run(command, { arguments: sub.processedArgs, options: sub.opts() }))
+  sub.action(async () => run(command, { arguments: sub.processedArgs, options: sub.opts() }, title))
 }
 
 function addOption(program: Program, option: OptionDescription): void {

@@ -27,7 +27,8 @@ function directoryOption(input: Input, context: Context, name: string, variable:
   return absolute(textOption(input, name, fromEnvironment) ?? fallback, context)
 }
 
-function configurationDirectory(input: Input, context: Context): string {
+/** Where network configurations are. */
+export function configurationDirectory(input: Input, context: Context): string {
   return directoryOption(input, context, 'configDir', 'NETCONFPATH', '/etc/cni/net.d')
 }
 

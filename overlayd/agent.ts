@@ -68,7 +68,7 @@ export class Agent {
     await this.#monitoring?.listen()
     const { context, attachments, networks, deadNodes, alive } = this.#assemble(local)
     this.#attachments = attachments
-    this.#serve(attachments, context)
+    this.#serve(attachments, networks, context)
     this.#handles = modules.map(module => module(context))
     // Before etcd answers: plugins are told why they must wait, and DEL's releases are taken.
     await this.#server.listen()
@@ -137,7 +137,7 @@ export class Agent {
     return { context, attachments, networks, deadNodes, alive }
   }
 
-  #serve(attachments: Attachments, { serve, store, node }: AgentContext): void {
+  #serve(attachments: Attachments, networks: Networks, { serve, store, node, local }: AgentContext): void {
     serve('join', request => attachments.join(request))
     serve('publish', async request => {
       await attachments.publish(request)
@@ -148,6 +148,11 @@ export class Agent {
       return {}
     })
     serve('gc', async request => ({ removed: await attachments.gc(request) }))
+    serve('networks', async () => ({
+      node,
+      local,
+      networks: [...networks.joined.values()].map(joined => joined.describe()),
+    }))
     this.#server.serve('withdraw', async request => {
       if (this.#waitsFor === undefined) await attachments.withdraw(request)
       else this.#spool.add(request)

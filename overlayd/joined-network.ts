@@ -2,6 +2,7 @@
 
 import { formatAddress, type IpAddress, parseAddress } from '../lib/address/address.ts'
 import { parseMac } from '../lib/address/mac.ts'
+import type { KnownNetwork } from '../lib/overlay/agent-protocol.ts'
 import { type KeyedRow, rowsOf } from '../lib/overlay/forwarding-tables.ts'
 import { keys } from './etcd/keys.ts'
 import type { Entry, Store, View } from './etcd/store.ts'
@@ -115,6 +116,28 @@ export class JoinedNetwork {
   /** What differs between the kernel and what is wanted. */
   differences(): string[] {
     return this.#tables.differences(this.wanted())
+  }
+
+  /** For people to compare with what the kernel has. */
+  describe(): KnownNetwork {
+    const { network, node } = this.#options
+    const { vni, port, mtu } = this.record
+    const { hosts } = this.wanted()
+    const nodes = new Map<string, string>()
+    const endpoints = [...this.endpoints.entries.values()].sort((a, b) => a.revision - b.revision)
+    for (const { value } of endpoints) nodes.set(value.host, value.node)
+    for (const { key, value } of this.members.entries.values())
+      nodes.set(value.address, key.slice(keys.members(network).length))
+    return {
+      network,
+      vni,
+      port,
+      mtu,
+      hosts: [...hosts.keys()].map(address => ({ address, node: nodes.get(address) })),
+      endpoints: endpoints
+        .filter(entry => entry.value.node !== node && this.#meaningOf(entry) !== 'none')
+        .map(({ key, value: { mac, host } }) => ({ address: key.slice(key.lastIndexOf('/') + 1), mac, host })),
+    }
   }
 
   #meaningOf(entry: Entry<EndpointRecord>): Meaning | 'none' {

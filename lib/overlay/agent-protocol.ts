@@ -119,16 +119,52 @@ export interface DrainRequest extends AgentAttachment {
 export interface ServiceReplica extends AgentAttachment {
   readonly node: string
   readonly addresses: readonly string[]
+  /** On the gateway bridge of its host. */
+  readonly gatewayAddresses: readonly string[]
   readonly services: readonly ServiceMembership[]
   readonly draining: boolean
   /** Whether its host's agent is there. */
   readonly alive: boolean
 }
 
+/** A published port as this host is to serve it. */
+export interface ServedPort {
+  readonly service: string
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
+  readonly published: number
+  readonly mode: 'mesh' | 'local'
+  readonly affinity: 'none' | 'client'
+  /** Addresses of hosts on which alone it is published; none: all. */
+  readonly hostAddresses: readonly string[]
+  /** Replicas that take new connections, as this host reaches them: with mode local on the gateway bridge. */
+  readonly targets: readonly { readonly address: string; readonly port: number }[]
+}
+
 export interface ServicesAnswer {
   readonly replicas: readonly ServiceReplica[]
+  readonly ports: readonly ServedPort[]
   /** Chains of other programs that drop what is forwarded unless they know it: `ip filter FORWARD`. */
   readonly foreignDrops: readonly string[]
+}
+
+/** A network that this host is in, as etcd has it: what the kernel is to have of it. */
+export interface KnownNetwork {
+  readonly network: string
+  readonly vni: number
+  readonly port: number
+  /** 0: derived from the underlay. */
+  readonly mtu: number
+  /** The other hosts that are in it, by tunnel address. */
+  readonly hosts: readonly { readonly address: string; readonly node: string | undefined }[]
+  /** Containers on other hosts, one for each address; of two with one MAC the later has it. */
+  readonly endpoints: readonly { readonly address: string; readonly mac: string; readonly host: string }[]
+}
+
+export interface NetworksAnswer {
+  readonly node: string
+  /** This host's tunnel address. */
+  readonly local: string
+  readonly networks: readonly KnownNetwork[]
 }
 
 /** Request and answer of every verb. A module of the agent that serves another verb adds its line here. */
@@ -149,6 +185,8 @@ export interface AgentVerbs {
   drain: { request: DrainRequest; answer: Record<string, never> }
   /** All replicas of services, of the whole cluster. */
   services: { request: Record<string, never>; answer: ServicesAnswer }
+  /** What the agent knows of this host's networks. */
+  networks: { request: Record<string, never>; answer: NetworksAnswer }
   /** @throws code 50 when join would fail */
   status: { request: { network?: string }; answer: Record<string, never> }
 }

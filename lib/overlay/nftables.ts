@@ -11,8 +11,8 @@
  *         elements = { "docker_gwbridge" } }
  *       chain tunnel-input {
  *         type filter hook input priority raw; policy accept;
- *         udp dport . @th,96,24 @tunnels udp dport . @th,96,24 . ip saddr != @peers-ipv4 drop
- *         udp dport . @th,96,24 @tunnels udp dport . @th,96,24 . ip6 saddr != @peers-ipv6 drop
+ *         udp dport . @th,96,24 @tunnels udp dport . @th,96,24 . ip saddr != @peers-ipv4 counter drop
+ *         udp dport . @th,96,24 @tunnels udp dport . @th,96,24 . ip6 saddr != @peers-ipv6 counter drop
  *       }
  *       chain gateway-forward {
  *         type filter hook forward priority filter; policy accept;
@@ -36,6 +36,7 @@ import { type ChainName, createChain, Priority } from '../netlink/netfilter/chai
 import { REGISTER_1, REGISTER_32_0 } from '../netlink/netfilter/data.ts'
 import {
   address,
+  counter,
   type IpFamilyName,
   inSet,
   meta,
@@ -115,6 +116,7 @@ function dropStrangers(family: IpFamilyName): Request {
     ...loadTunnel(),
     address(family, 'saddr', REGISTER_32_0 + 2),
     notInSet(peerSets[family].set),
+    counter(),
     verdict('drop'),
   ])
 }

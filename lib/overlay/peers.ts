@@ -17,6 +17,8 @@ import {
   getElement,
   type SetElement,
 } from '../netlink/netfilter/element.ts'
+import { expressionData } from '../netlink/netfilter/expression-attributes.ts'
+import { listRules, ruleFormat } from '../netlink/netfilter/rule.ts'
 import type { SetName } from '../netlink/netfilter/set.ts'
 import { deleteTable } from '../netlink/netfilter/table.ts'
 import type { NetlinkSocket } from '../netlink/socket.ts'
@@ -107,6 +109,35 @@ function textOf(key: Uint8Array): string {
 /** Whether packets for the tunnel are filtered at all. */
 export function hasPeerFilter(port: number, vni: number): boolean {
   return withFilter(socket => socket.get(elementFormat, getElement(tunnelSet, tunnelKey(port, vni))) !== undefined)
+}
+
+/** The hosts whose packets are taken for the tunnel; undefined when they are not filtered. */
+export function admittedPeers(port: number, vni: number): IpAddress[] | undefined {
+  const tunnel = tunnelKey(port, vni)
+  return withFilter(socket => {
+    if (socket.get(elementFormat, getElement(tunnelSet, tunnel)) === undefined) return undefined
+    return [peerSets.ip, peerSets.ip6].flatMap(set =>
+      elementsOfSet(socket, set).flatMap(({ key }) =>
+        textOf(key.subarray(0, tunnel.length)) === textOf(tunnel) ? [Uint8Array.from(key.subarray(tunnel.length))] : [],
+      ),
+    )
+  })
+}
+
+/** How many packets of hosts that are no peers were dropped since the filter was made. */
+export function strangersDropped(): bigint {
+  const socket = openNftables()
+  if (socket === undefined) return 0n
+  try {
+    let packets = 0n
+    if (!hasTable(socket, overlayTable)) return packets
+    for (const { attributes } of socket.dump(ruleFormat, listRules(tunnelChain)))
+      for (const expression of attributes.expressions ?? [])
+        packets += expressionData('counter', expression)?.packets ?? 0n
+    return packets
+  } finally {
+    socket.close()
+  }
 }
 
 /** Takes the network's filter away, and the table with the last of everything. Nothing there is fine. */

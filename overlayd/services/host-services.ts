@@ -4,6 +4,7 @@ import { formatAddress, type IpAddress } from '../../lib/address/address.ts'
 import { formatMac } from '../../lib/address/mac.ts'
 import { formatPrefix, type Prefix } from '../../lib/address/prefix.ts'
 import { listNamespaces } from '../../lib/netns/index.ts'
+import type { PublishedPort } from '../../lib/overlay/mesh/published-port.ts'
 import { LOAD_BALANCER, OVERLAY_BRIDGE, overlayNamespaceName } from '../../lib/overlay/names.ts'
 import type { AgentContext } from '../context.ts'
 import { keys } from '../etcd/keys.ts'
@@ -96,6 +97,11 @@ export class HostServices {
   /** Isolation of the ingress network alone, at once. */
   keepIsolation(): void {
     this.#kernel.keepIsolation(this.#wanted())
+  }
+
+  /** What is to be served here, for people to compare with what the kernel has. */
+  ports(): readonly PublishedPort[] {
+    return this.#wanted().ports
   }
 
   async stop(): Promise<void> {

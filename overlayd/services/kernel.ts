@@ -7,7 +7,7 @@ import {
   removeTable,
   type TableChange,
 } from '../../lib/firewall/nftables/declared-table.ts'
-import { foreignForwardDrops } from '../../lib/firewall/nftables/foreign-drops.ts'
+import { droppingChains } from '../../lib/firewall/nftables/dropping-chains.ts'
 import { requireNftables } from '../../lib/firewall/nftables/socket.ts'
 import { NetlinkProtocol, type NetlinkSocket } from '../../lib/netlink/socket.ts'
 import {
@@ -172,7 +172,7 @@ const counted = ({ rebuilt, added, removed }: TableChange): number => (rebuilt |
 export function foreignDrops(): string[] {
   const socket = requireNftables('services', 'publish no ports in this cluster')
   try {
-    return foreignForwardDrops(socket)
+    return droppingChains(socket, 'forward')
   } finally {
     socket.close()
   }

@@ -1,7 +1,10 @@
 /** Services as a module of the agent: what the cluster publishes is watched, and this host's part of it kept. */
 
+import { formatAddress } from '../../lib/address/address.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { DrainRequest, ServicesAnswer } from '../../lib/overlay/agent-protocol.ts'
+import { protocolName } from '../../lib/overlay/mesh/ports.ts'
+import type { PublishedPort } from '../../lib/overlay/mesh/published-port.ts'
 import type { AgentContext, Module } from '../context.ts'
 import { keys } from '../etcd/keys.ts'
 import type { View } from '../etcd/store.ts'
@@ -33,7 +36,7 @@ export const mesh: Module = agent => {
     return withdrawServices(attachment)
   })
   agent.serve('drain', request => drain(agent, request))
-  agent.serve('services', async () => answerServices(nodes, replicas))
+  agent.serve('services', async () => answerServices({ nodes, replicas, ports: host?.ports() ?? [] }))
   return {
     async start() {
       await Promise.all([replicas.ready, loadBalancers.ready, nodes.ready])
@@ -78,13 +81,27 @@ async function drain(
   )
 }
 
-function answerServices(nodes: View<NodeRecord>, replicas: View<ReplicaRecord>): ServicesAnswer {
-  const alive = aliveNodes(nodes)
+function answerServices(known: {
+  readonly nodes: View<NodeRecord>
+  readonly replicas: View<ReplicaRecord>
+  readonly ports: readonly PublishedPort[]
+}): ServicesAnswer {
+  const alive = aliveNodes(known.nodes)
   return {
-    replicas: [...replicas.entries.values()].map(({ value }) => {
-      const { node, network, containerId, ifname, addresses, services, draining } = value
-      return { node, network, containerId, ifname, addresses, services, draining, alive: alive.has(node) }
+    replicas: [...known.replicas.entries.values()].map(({ value }) => {
+      const { node, network, containerId, ifname, addresses, gatewayAddresses, services, draining } = value
+      const attachment = { node, network, containerId, ifname, addresses, gatewayAddresses }
+      return { ...attachment, services, draining, alive: alive.has(node) }
     }),
+    ports: known.ports.map(({ service, protocol, port, mode, affinity, hostAddresses, targets }) => ({
+      service,
+      protocol: protocolName(protocol),
+      published: port,
+      mode,
+      affinity,
+      hostAddresses: hostAddresses.map(formatAddress),
+      targets: targets.map(target => ({ address: formatAddress(target.address), port: target.port })),
+    })),
     foreignDrops: foreignDrops(),
   }
 }

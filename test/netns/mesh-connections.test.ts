@@ -1,7 +1,7 @@
 /** Connections that outlive a change of what is published, and chains of others that drop what is forwarded. */
 
 import t from 'tap'
-import { foreignForwardDrops } from '../../lib/firewall/nftables/foreign-drops.ts'
+import { droppingChains } from '../../lib/firewall/nftables/dropping-chains.ts'
 import { hostTable } from '../../lib/overlay/mesh/host-table.ts'
 import { ingressTable } from '../../lib/overlay/mesh/ingress-table.ts'
 import { publishedPorts } from '../../lib/overlay/mesh/published-port.ts'
@@ -116,9 +116,9 @@ t.test('chains of others that drop what is forwarded are named', t =>
   withHost(t, async host => {
     const mesh = await buildMesh(host)
     publish(mesh, [service()])
-    withNetfilter(host, socket => t.same(foreignForwardDrops(socket), []))
+    withNetfilter(host, socket => t.same(droppingChains(socket, 'forward'), []))
     withNetfilter(mesh.ingress, socket =>
-      t.same(foreignForwardDrops(socket), [], "the load balancer's own is not foreign"),
+      t.same(droppingChains(socket, 'forward'), [], "the load balancer's own is not foreign"),
     )
     host.output(['iptables-nft', '-P', 'FORWARD', 'DROP'])
     host.output(['nft', 'add', 'table', 'inet', 'firewalld'])
@@ -141,7 +141,7 @@ t.test('chains of others that drop what is forwarded are named', t =>
       '{ type filter hook input priority 10; policy drop; }',
     ])
     withNetfilter(host, socket =>
-      t.same(foreignForwardDrops(socket), ['inet firewalld filter_FORWARD', 'ip filter FORWARD']),
+      t.same(droppingChains(socket, 'forward'), ['inet firewalld filter_FORWARD', 'ip filter FORWARD']),
     )
   }),
 )

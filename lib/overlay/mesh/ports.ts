@@ -7,6 +7,12 @@ import type { ServiceMembership, ServicePort } from '../agent-protocol.ts'
 /** IPPROTO_* */
 export const IpProtocol = { tcp: 6, udp: 17, sctp: 132 } as const
 
+/** The opposite of IpProtocol. @throws RangeError for a number that services do not have */
+export function protocolName(number: number): keyof typeof IpProtocol {
+  for (const name of ['tcp', 'udp', 'sctp'] as const) if (IpProtocol[name] === number) return name
+  throw new RangeError(`${number} is no protocol of services`)
+}
+
 export interface PortRange {
   readonly first: number
   readonly last: number

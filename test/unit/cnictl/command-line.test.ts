@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import type { Command } from '../../../cnictl/command.ts'
 import { commands } from '../../../cnictl/commands.ts'
 import { release } from '../../../lib/release.ts'
 import { cnictl } from './run-cnictl.ts'
@@ -15,14 +16,27 @@ t.test('--help lists every command, the environment and the exit codes', async t
 
 t.test('every command has help with its options and at least one example', async t => {
   for (const command of commands) {
-    const { code, stdout } = await cnictl(t).run(command.name, '--help')
-    t.equal(code, 0, command.name)
-    t.match(stdout, new RegExp(`^Usage: cnictl ${command.name} \\[options\\] <network>`), command.name)
-    for (const { flags } of command.options) t.ok(stdout.includes(flags), `${command.name} ${flags}`)
-    t.ok(command.examples.length > 0)
-    for (const { line } of command.examples) t.ok(stdout.includes(line), line)
+    if ('commands' in command) {
+      const { code, stdout } = await cnictl(t).run(command.name, '--help')
+      t.equal(code, 0, command.name)
+      for (const { name, summary } of command.commands)
+        t.match(stdout, new RegExp(`^ +${name} .*${summary.slice(0, 30)}`, 'm'))
+      for (const one of command.commands) await hasHelp(t, one, [command.name, one.name])
+    } else await hasHelp(t, command, [command.name])
   }
 })
+
+async function hasHelp(t: Test, command: Command, words: string[]): Promise<void> {
+  const title = words.join(' ')
+  const { code, stdout } = await cnictl(t).run(...words, '--help')
+  t.equal(code, 0, title)
+  const [first] = command.arguments
+  const usage = first === undefined ? '' : first.optional === true ? ` \\[${first.name}\\]` : ` <${first.name}>`
+  t.match(stdout, new RegExp(`^Usage: cnictl ${title} \\[options\\]${usage}`), title)
+  for (const { flags } of command.options) t.ok(stdout.includes(flags), `${title} ${flags}`)
+  t.ok(command.examples.length > 0)
+  for (const { line } of command.examples) t.ok(stdout.includes(line), line)
+}
 
 t.test('a wrong command line is refused with exit code 2, and with where to look', async t => {
   const cases: [string[], RegExp][] = [

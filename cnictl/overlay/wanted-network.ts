@@ -1,0 +1,98 @@
+/** Overlay networks of this host as they are wanted: by the agent, which has them from etcd, or by their configuration. */
+
+import { formatAddress, type IpAddress, parseAddress } from '../../lib/address/address.ts'
+import { parseMac } from '../../lib/address/mac.ts'
+import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
+import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
+import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
+import { AgentAwayError, callAgent } from '../../lib/overlay/agent-client.ts'
+import type { KnownNetwork } from '../../lib/overlay/agent-protocol.ts'
+import { type KeyedRow, rowsOf } from '../../lib/overlay/forwarding-tables.ts'
+import { overlayNamespaceName } from '../../lib/overlay/names.ts'
+import { readNetworkDirectory } from '../../lib/runtime/index.ts'
+import type { ControlPlaneName } from './local-network.ts'
+
+/** What a network is to be on this host. */
+export interface WantedNetwork {
+  readonly network: string
+  readonly controlPlane: ControlPlaneName
+  readonly vni: number
+  readonly port: number
+  /** The other hosts, with their node's name where it is known; undefined when anybody may be one (multicast). */
+  readonly hosts: ReadonlyMap<string, string | undefined> | undefined
+  /** Undefined where entries are learned. */
+  readonly rows: ReadonlyMap<string, KeyedRow> | undefined
+}
+
+export interface WantedNetworks {
+  /** By the name of the network's namespace. */
+  readonly networks: ReadonlyMap<string, WantedNetwork>
+  readonly agent: { readonly node: string; readonly local: string } | undefined
+  /** Why the agent was not heard. */
+  readonly agentError: CniError | undefined
+}
+
+/** IANA's port for VXLAN, which the plugin takes unless told otherwise. */
+const VXLAN_PORT = 4789
+
+export function wantedNetworks(
+  host: NetlinkSocket,
+  options: { readonly socket: string; readonly configDirectory: string },
+): WantedNetworks {
+  const networks = new Map<string, WantedNetwork>()
+  for (const wanted of configuredNetworks(host, options.configDirectory))
+    networks.set(overlayNamespaceName(wanted.network), wanted)
+  try {
+    const answer = callAgent(options.socket, 'networks', {})
+    for (const known of answer.networks) networks.set(overlayNamespaceName(known.network), fromAgent(known))
+    return { networks, agent: { node: answer.node, local: answer.local }, agentError: undefined }
+  } catch (error) {
+    if (!(error instanceof CniError)) throw error
+    return { networks, agent: undefined, agentError: error }
+  }
+}
+
+/** Whether nobody listens at the agent's socket: on hosts without networks of the kind `etcd` that is as it should be. */
+export function isAgentAway(error: CniError | undefined): boolean {
+  return error instanceof AgentAwayError && error.code === ErrorCode.tryAgainLater
+}
+
+function fromAgent({ network, vni, port, hosts, endpoints }: KnownNetwork): WantedNetwork {
+  const rows = new Map<string, KeyedRow>()
+  for (const endpoint of endpoints) {
+    const [mac, host] = [parseMac(endpoint.mac), parseAddress(endpoint.host)]
+    const address = parseAddress(endpoint.address)
+    if (mac === undefined || host === undefined || address === undefined) continue
+    for (const row of rowsOf({ mac, host, address })) rows.set(row.key, row)
+  }
+  return { network, controlPlane: 'etcd', vni, port, hosts: new Map(hosts.map(one => [one.address, one.node])), rows }
+}
+
+/** Those with a list of peers or a group; the plugin itself has checked them before anything was made of them. */
+function configuredNetworks(host: NetlinkSocket, directory: string): WantedNetwork[] {
+  const own = new Set(listAddresses(host).map(({ prefix }) => formatAddress(prefix.address)))
+  return readNetworkDirectory(directory).networks.flatMap(({ network }) =>
+    network.plugins.flatMap(({ type, raw }) => {
+      const { controlPlane, vni, port = VXLAN_PORT } = raw as Document
+      if (type !== 'overlay' || (controlPlane?.type !== 'static' && controlPlane?.type !== 'multicast')) return []
+      if (typeof vni !== 'number' || typeof port !== 'number') return []
+      const isLocal = (peer: string) =>
+        controlPlane.local === undefined ? own.has(peer) : peer === canonical(controlPlane.local)
+      const hosts = controlPlane.peers?.map(canonical).filter(peer => !isLocal(peer))
+      const known = hosts && new Map(hosts.map(peer => [peer, undefined]))
+      return [{ network: network.name, controlPlane: controlPlane.type, vni, port, hosts: known, rows: undefined }]
+    }),
+  )
+}
+
+interface Document {
+  readonly controlPlane?: { readonly type?: string; readonly local?: string; readonly peers?: readonly string[] }
+  readonly vni?: unknown
+  readonly port?: unknown
+}
+
+/** As addresses are written here. */
+function canonical(text: string): string {
+  const address: IpAddress | undefined = parseAddress(text)
+  return address === undefined ? text : formatAddress(address)
+}

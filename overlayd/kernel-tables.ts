@@ -22,6 +22,8 @@ export interface WantedTables {
 export interface Outcome {
   readonly written: number
   readonly removed: number
+  /** Rows that were written, or read from the kernel. */
+  readonly looked: number
   /** Rows that somebody else has changed since they were written. */
   readonly drift: number
 }
@@ -72,7 +74,8 @@ export class KernelTables {
       else
         this.#log.warn('the kernel refused rows', { network: this.#network, count: refused.length, error: refused[0] })
       const { written, removed } = changes
-      return { written: written.length, removed: removed.length, drift }
+      const looked = written.length + removed.length + (before === undefined ? present.size : 0)
+      return { written: written.length, removed: removed.length, looked, drift }
     })
   }
 

@@ -111,15 +111,21 @@ export function compareRows(present: Rows, wanted: Rows): RowChanges {
   return { written, removed }
 }
 
+/** Requests that exist at the same time: ten thousand endpoints are thirty thousand rows. */
+const SLICE = 1_000
+
 /** Makes the changes, in batches. @returns what the kernel refused; that a row is gone already is fine */
 export function applyRows(socket: NetlinkSocket, links: TableLinks, { written, removed }: RowChanges): NetlinkError[] {
-  const outcomes = socket.tryAll([
-    ...removed.map(({ row }) => removal(row, links)),
-    ...written.map(({ row }) => replacement(row, links)),
-  ])
-  return outcomes.filter(
-    (error, index) => error !== undefined && !(index < removed.length && gone.includes(error.errno)),
-  ) as NetlinkError[]
+  const refused: NetlinkError[] = []
+  for (let start = 0; start < removed.length; start += SLICE) {
+    const outcomes = socket.tryAll(removed.slice(start, start + SLICE).map(({ row }) => removal(row, links)))
+    for (const error of outcomes) if (error !== undefined && !gone.includes(error.errno)) refused.push(error)
+  }
+  for (let start = 0; start < written.length; start += SLICE) {
+    const outcomes = socket.tryAll(written.slice(start, start + SLICE).map(({ row }) => replacement(row, links)))
+    for (const error of outcomes) if (error !== undefined) refused.push(error)
+  }
+  return refused
 }
 
 const gone: readonly number[] = [Errno.ENOENT, Errno.ENODEV]

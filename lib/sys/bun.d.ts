@@ -9,6 +9,8 @@ declare module 'bun:ffi' {
 }
 
 declare namespace Bun {
+  /** Collects garbage; with `true` before it returns. */
+  function gc(force: boolean): number
   class CryptoHasher {
     constructor(algorithm: 'sha512')
     update(text: string): this

@@ -8,7 +8,6 @@ import { keys } from './etcd/keys.ts'
 import type { Entry, Store, View } from './etcd/store.ts'
 import { KernelTables, type Outcome, type WantedTables } from './kernel-tables.ts'
 import type { Log } from './log.ts'
-import { collectGarbage } from './memory.ts'
 import type { OverlayMetrics } from './metrics.ts'
 import type { EndpointRecord, MemberRecord, NetworkRecord } from './records.ts'
 
@@ -21,9 +20,6 @@ export interface JoinedNetworkOptions {
   readonly log: Log
   readonly metrics: OverlayMetrics
 }
-
-/** Rows whose dump leaves so much garbage that it is worth collecting. */
-const MANY_ROWS = 3_000
 
 /** What an endpoint's record means here; the entry is the key, so that a changed record is read anew. */
 interface Meaning {
@@ -77,7 +73,6 @@ export class JoinedNetwork {
       const outcome = this.#tables.reconcile(wanted, compare || this.#compare)
       this.#compare = false
       metrics.reconciled(network, wanted, this.endpoints.entries.size, outcome)
-      if (outcome !== undefined && outcome.looked > MANY_ROWS) collectGarbage()
       return outcome
     } catch (error) {
       // The next periodic pass tries again, and asks the kernel what is there.

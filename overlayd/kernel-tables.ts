@@ -3,12 +3,21 @@
  * written before, and from time to time all of it is compared with the kernel's own dumps.
  */
 
-import type { IpAddress } from '../lib/address/address.ts'
-import { applyRows, compareRows, type RowChanges, type Rows, readRows } from '../lib/overlay/forwarding-tables.ts'
+import { formatAddress, type IpAddress } from '../lib/address/address.ts'
+import type { Link } from '../lib/netlink/route/link/index.ts'
+import {
+  applyRows,
+  compareRows,
+  type PresentTables,
+  type RowChanges,
+  type Rows,
+  readTables,
+} from '../lib/overlay/forwarding-tables.ts'
 import { type OverlayNamespace, withOverlay } from '../lib/overlay/namespace.ts'
 import { deletePeers, setPeers } from '../lib/overlay/peers.ts'
-import { floodPeers, setFloodPeers } from '../lib/overlay/vxlan.ts'
+import { setFloodPeers } from '../lib/overlay/vxlan.ts'
 import type { Log } from './log.ts'
+import { collectGarbage } from './memory.ts'
 
 /** What a network is to have on this host. */
 export interface WantedTables {
@@ -22,8 +31,6 @@ export interface WantedTables {
 export interface Outcome {
   readonly written: number
   readonly removed: number
-  /** Rows that were written, or read from the kernel. */
-  readonly looked: number
   /** Rows that somebody else has changed since they were written. */
   readonly drift: number
 }
@@ -37,6 +44,13 @@ interface Programmed {
 
 /** Rows that the log names. */
 const SHOWN = 5
+
+/** Rows that leave so much garbage behind that it is worth collecting. */
+const MANY_ROWS = 3_000
+
+function tidy(rows: number): void {
+  if (rows > MANY_ROWS) collectGarbage()
+}
 
 export class KernelTables {
   readonly #network: string
@@ -62,20 +76,19 @@ export class KernelTables {
       }
       const place = `${overlay.namespace.identity} ${vxlan.index} ${bridge.index}`
       const known = this.#programmed?.place === place ? this.#programmed : undefined
-      const before = compare ? undefined : known
       const links = { vxlanIndex: vxlan.index, bridgeIndex: bridge.index }
+      const looks = compare || known === undefined
+      const present = looks ? readTables(overlay.socket, links, wanted.rows) : asPresent(known)
       this.#programmed = undefined
-      if (before === undefined || !sameHosts(before.hosts, wanted.hosts)) this.#setHosts(overlay, wanted)
-      const present = before?.rows ?? readRows(overlay.socket, links)
-      const drift = known === undefined || before !== undefined ? 0 : this.#driftOf(compareRows(present, known.rows))
-      const changes = compareRows(present, wanted.rows)
-      const refused = applyRows(overlay.socket, links, changes)
+      if (looks || !sameHosts(known.hosts, wanted.hosts)) this.#setHosts(overlay, vxlan, wanted, present.flooded)
+      const drift = looks && known !== undefined ? this.#driftOf(compareRows(present.rows, known.rows)) : 0
+      const { written, removed } = compareRows(present.rows, wanted.rows)
+      const refused = applyRows(overlay.socket, links, { written, removed })
       if (refused[0] === undefined) this.#programmed = { place, rows: wanted.rows, hosts: wanted.hosts }
       else
         this.#log.warn('the kernel refused rows', { network: this.#network, count: refused.length, error: refused[0] })
-      const { written, removed } = changes
-      const looked = written.length + removed.length + (before === undefined ? present.size : 0)
-      return { written: written.length, removed: removed.length, looked, drift }
+      tidy(written.length + removed.length + (looks ? present.rows.size : 0))
+      return { written: written.length, removed: removed.length, drift }
     })
   }
 
@@ -85,29 +98,29 @@ export class KernelTables {
       const [vxlan, bridge] = [overlay?.vxlan, overlay?.bridge]
       if (overlay === undefined || vxlan === undefined || bridge === undefined) return ['there is no tunnel']
       const links = { vxlanIndex: vxlan.index, bridgeIndex: bridge.index }
-      const { written, removed } = compareRows(readRows(overlay.socket, links), wanted.rows)
-      const flooded = floodPeers(overlay.socket, vxlan).length
+      const { rows, flooded } = readTables(overlay.socket, links, wanted.rows)
+      const { written, removed } = compareRows(rows, wanted.rows)
+      tidy(rows.size)
+      const isFlooded = new Set(flooded.map(formatAddress))
       return [
         ...written.map(({ key, content }) => `missing or different: ${key} ${content}`),
         ...removed.map(({ key, content }) => `too much: ${key} ${content}`),
-        ...(flooded === wanted.hosts.size
-          ? []
-          : [`${flooded} hosts get what is for everybody, not ${wanted.hosts.size}`]),
+        ...[...wanted.hosts.keys()].filter(host => !isFlooded.has(host)).map(host => `not flooded: ${host}`),
+        ...[...isFlooded].filter(host => !wanted.hosts.has(host)).map(host => `flooded too: ${host}`),
       ]
     })
   }
 
-  /** Nothing is known any more of what is there. */
-  forget(): void {
-    this.#programmed = undefined
-  }
-
-  #setHosts(overlay: OverlayNamespace, { vni, port, hosts }: WantedTables): void {
+  #setHosts(
+    overlay: OverlayNamespace,
+    vxlan: Link,
+    { vni, port, hosts }: WantedTables,
+    flooded: readonly IpAddress[],
+  ): void {
     const peers = [...hosts.values()]
     // First, so that answers to what is sent are taken.
     setPeers({ network: this.#network, port, vni, peers })
-    const { vxlan } = overlay
-    if (vxlan !== undefined) setFloodPeers(overlay, vxlan, peers)
+    setFloodPeers(overlay, vxlan, peers, flooded)
   }
 
   /** How many rows are not as they were written, which is told: somebody else is at work here. */
@@ -125,6 +138,10 @@ export function removeLeftFilter(network: string): void {
   withOverlay(network, overlay => {
     if (overlay === undefined) deletePeers(network).close()
   })
+}
+
+function asPresent({ rows, hosts }: Programmed): PresentTables {
+  return { rows, flooded: [...hosts.values()] }
 }
 
 function sameHosts(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {

@@ -232,9 +232,21 @@ export class NetlinkSocket {
    * @throws NetlinkError
    */
   dump<H, T extends AnyTable>(format: MessageFormat<H, T>, message: Request): Answer<H, T>[] {
+    return this.mapDump(format, message, answer => answer)
+  }
+
+  /**
+   * As `dump`, but keeps what is made of each answer, for tables of many thousands.
+   * @param convert gives undefined for what is to be left out
+   */
+  mapDump<H, T extends AnyTable, R>(
+    format: MessageFormat<H, T>,
+    message: Request,
+    convert: (answer: Answer<H, T>) => R | undefined,
+  ): R[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
       try {
-        return this.#dumpOnce(format, message)
+        return this.#dumpOnce(format, message, convert)
       } catch (error) {
         if (error instanceof TruncatedError) this.#buffer = allocate(this.#buffer.length * 4)
         else if (!(error instanceof InterruptedError)) throw error
@@ -243,8 +255,12 @@ export class NetlinkSocket {
     throw new NetlinkError(`${message.operation}: tables changed during ${DUMP_ATTEMPTS} dumps`, Errno.EAGAIN)
   }
 
-  #dumpOnce<H, T extends AnyTable>(format: MessageFormat<H, T>, message: Request): Answer<H, T>[] {
-    const answers: Answer<H, T>[] = []
+  #dumpOnce<H, T extends AnyTable, R>(
+    format: MessageFormat<H, T>,
+    message: Request,
+    convert: (answer: Answer<H, T>) => R | undefined,
+  ): R[] {
+    const answers: R[] = []
     const sequence = this.#send([message], NLM_F.DUMP)
     let [running, interrupted] = [true, false]
     try {
@@ -257,7 +273,8 @@ export class NetlinkSocket {
             const error = decodeError(received, message.operation)
             if (error !== undefined) throw error
           } else {
-            answers.push(decodeAnswer(format, received))
+            const kept = convert(decodeAnswer(format, received))
+            if (kept !== undefined) answers.push(kept)
           }
         }
       }

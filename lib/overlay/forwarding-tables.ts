@@ -17,8 +17,9 @@ import type { Request } from '../netlink/message.ts'
 import {
   deleteForwardingEntryRequest,
   deleteNeighbourRequest,
-  listForwardingEntries,
-  listNeighbours,
+  type ForwardingEntry,
+  mapForwardingEntries,
+  mapNeighbours,
   replaceForwardingEntryRequest,
   replaceNeighbourRequest,
 } from '../netlink/route/neigh/index.ts'
@@ -69,29 +70,54 @@ function keyed(row: TableRow): KeyedRow {
   return { key: `neighbour ${formatAddress(row.address)}`, content: formatMac(row.mac), row }
 }
 
-/** The rows that are there: written by us, or by whoever wrote into a namespace of ours. @throws NetlinkError */
-export function readRows(socket: NetlinkSocket, { vxlanIndex, bridgeIndex }: TableLinks): Map<string, KeyedRow> {
+/** What is there. */
+export interface PresentTables {
+  readonly rows: ReadonlyMap<string, KeyedRow>
+  /** Hosts that get what is for everybody, see `setFloodPeers`. */
+  readonly flooded: readonly IpAddress[]
+}
+
+/**
+ * What is there: written by us, or by whoever wrote into a namespace of ours.
+ * @param known rows that are probably there: what is as they are is not made anew
+ * @throws NetlinkError
+ */
+export function readTables(
+  socket: NetlinkSocket,
+  { vxlanIndex, bridgeIndex }: TableLinks,
+  known: Rows = new Map(),
+): PresentTables {
+  const knownOr = (row: KeyedRow): KeyedRow => {
+    const same = known.get(row.key)
+    return same?.content === row.content ? same : row
+  }
+  const flooded: IpAddress[] = []
   const rows = new Map<string, KeyedRow>()
-  const add = (row: TableRow) => {
-    const one = keyed(row)
-    rows.set(one.key, one)
+  for (const entry of mapForwardingEntries(socket, { index: vxlanIndex }, meaningOf)) {
+    if (entry instanceof Uint8Array) flooded.push(entry)
+    else rows.set(entry.key, knownOr(entry))
   }
-  for (const entry of listForwardingEntries(socket, { index: vxlanIndex })) {
-    const { mac, self, destination, extLearned, lifetime } = entry
-    // Packets for everybody go by the entry of 00:00:00:00:00:00, see setFloodPeers.
-    if (mac.every(byte => byte === 0)) continue
-    if (self && destination !== undefined) {
-      const one = keyed({ table: 'tunnel', mac, host: destination })
-      // One that would age is not as wanted.
-      rows.set(one.key, lifetime === 'permanent' ? one : { ...one, content: `${one.content} ${lifetime}` })
-    }
-    // The others are the device's own address, and none: the bridge does not learn here.
-    else if (!self && extLearned) add({ table: 'bridge', mac })
-  }
-  for (const { address, mac, extLearned } of listNeighbours(socket, { index: bridgeIndex })) {
-    if (extLearned && mac !== undefined) add({ table: 'neighbour', address, mac })
-  }
-  return rows
+  const neighbours = mapNeighbours(socket, { index: bridgeIndex }, ({ address, mac, extLearned }) =>
+    extLearned && mac !== undefined ? knownOr(keyed({ table: 'neighbour', address, mac })) : undefined,
+  )
+  for (const row of neighbours) rows.set(row.key, row)
+  return { rows, flooded }
+}
+
+/** The row that an entry is, or the host that it floods to; undefined for the device's own address. */
+function meaningOf({
+  mac,
+  self,
+  destination,
+  extLearned,
+  lifetime,
+}: ForwardingEntry): KeyedRow | IpAddress | undefined {
+  if (!self) return extLearned ? keyed({ table: 'bridge', mac }) : undefined
+  if (destination === undefined) return undefined
+  if (mac.every(byte => byte === 0)) return destination
+  const row = keyed({ table: 'tunnel', mac, host: destination })
+  // One that would age is not as wanted.
+  return lifetime === 'permanent' ? row : { ...row, content: `${row.content} ${lifetime}` }
 }
 
 export interface RowChanges {

@@ -9,7 +9,7 @@ import { addLinkRequest, deleteLink, type Link, setLinkRequest } from '../netlin
 import {
   appendForwardingEntryRequest,
   deleteForwardingEntryRequest,
-  listForwardingEntries,
+  mapForwardingEntries,
 } from '../netlink/route/neigh/index.ts'
 import type { NetlinkSocket } from '../netlink/socket.ts'
 import { allocate } from '../sys/bytes.ts'
@@ -145,9 +145,16 @@ export function deleteVxlan({ socket }: OverlayNamespace): void {
 /** Stands for every address that has no entry of its own, broadcast and multicast ones included. */
 const everybody: MacAddress = allocate(6)
 
-/** Sends packets for everybody to exactly these hosts, one copy each (head-end replication). */
-export function setFloodPeers({ socket }: OverlayNamespace, vxlan: Link, peers: readonly IpAddress[]): void {
-  const present = floodPeers(socket, vxlan)
+/**
+ * Sends packets for everybody to exactly these hosts, one copy each (head-end replication).
+ * @param present to which they go now, where that is known
+ */
+export function setFloodPeers(
+  { socket }: OverlayNamespace,
+  vxlan: Link,
+  peers: readonly IpAddress[],
+  present: readonly IpAddress[] = floodPeers(socket, vxlan),
+): void {
   const entry = (destination: IpAddress) => ({ index: vxlan.index, mac: everybody, destination })
   const changes: Request[] = [
     ...difference(present, peers).map(peer => deleteForwardingEntryRequest(entry(peer))),
@@ -158,8 +165,8 @@ export function setFloodPeers({ socket }: OverlayNamespace, vxlan: Link, peers: 
 
 /** The hosts to which packets for everybody go. */
 export function floodPeers(socket: NetlinkSocket, vxlan: Link): IpAddress[] {
-  return listForwardingEntries(socket, { index: vxlan.index }).flatMap(({ self, mac, destination }) =>
-    self && destination !== undefined && mac.every(byte => byte === 0) ? [destination] : [],
+  return mapForwardingEntries(socket, { index: vxlan.index }, ({ self, mac, destination }) =>
+    self && mac.every(byte => byte === 0) ? destination : undefined,
   )
 }
 

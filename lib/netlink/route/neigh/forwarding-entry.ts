@@ -153,7 +153,20 @@ export interface ForwardingEntryFilter {
 
 /** @throws NetlinkError, ENODEV when the filter's link does not exist */
 export function listForwardingEntries(socket: NetlinkSocket, filter: ForwardingEntryFilter = {}): ForwardingEntry[] {
-  const answers = socket.dump(
+  return mapForwardingEntries(socket, filter, entry => entry)
+}
+
+/**
+ * What is made of each entry, which is not kept: for tables of many thousands.
+ * @param convert gives undefined for what is to be left out
+ * @throws NetlinkError, ENODEV when the filter's link does not exist
+ */
+export function mapForwardingEntries<T>(
+  socket: NetlinkSocket,
+  filter: ForwardingEntryFilter,
+  convert: (entry: ForwardingEntry) => T | undefined,
+): T[] {
+  return socket.mapDump(
     neighbourFormat,
     request(neighbourFormat, {
       type: RouteMessage.getNeighbour,
@@ -161,8 +174,11 @@ export function listForwardingEntries(socket: NetlinkSocket, filter: ForwardingE
       header: { family: AddressFamily.bridge, index: filter.index ?? 0 },
       attributes: { master: filter.master },
     }),
+    answer => {
+      const entry = decodeForwardingEntry(answer)
+      return entry && convert(entry)
+    },
   )
-  return answers.map(decodeForwardingEntry).filter(entry => entry !== undefined)
 }
 
 /** Undefined for what is no forwarding entry. */

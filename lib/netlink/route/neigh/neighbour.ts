@@ -115,7 +115,20 @@ export interface NeighbourFilter {
 
 /** @throws NetlinkError */
 export function listNeighbours(socket: NetlinkSocket, filter: NeighbourFilter = {}): Neighbour[] {
-  const answers = socket.dump(
+  return mapNeighbours(socket, filter, neighbour => neighbour)
+}
+
+/**
+ * What is made of each neighbour, which is not kept: for tables of many thousands.
+ * @param convert gives undefined for what is to be left out
+ * @throws NetlinkError
+ */
+export function mapNeighbours<T>(
+  socket: NetlinkSocket,
+  filter: NeighbourFilter,
+  convert: (neighbour: Neighbour) => T | undefined,
+): T[] {
+  return socket.mapDump(
     neighbourFormat,
     request(neighbourFormat, {
       type: RouteMessage.getNeighbour,
@@ -123,11 +136,13 @@ export function listNeighbours(socket: NetlinkSocket, filter: NeighbourFilter = 
       header: { family: familyNumber(filter.family), flags: filter.proxy ? NeighbourFlag.proxy : 0 },
       attributes: { ifindex: filter.index, master: filter.master },
     }),
+    answer => {
+      const neighbour = decodeNeighbour(answer)
+      if (neighbour === undefined) return undefined
+      const { family, index } = neighbour
+      return matches(filter.family, family) && matches(filter.index, index) ? convert(neighbour) : undefined
+    },
   )
-  return answers
-    .map(decodeNeighbour)
-    .filter(neighbour => neighbour !== undefined)
-    .filter(({ family, index }) => matches(filter.family, family) && matches(filter.index, index))
 }
 
 /** The kernel does not filter proxy entries by link, and without IPv6 it answers with everything it has. */

@@ -5,7 +5,7 @@ import { readLinkAlias } from '../../lib/cni/names.ts'
 import type { AttachmentId } from '../../lib/cni/types.ts'
 import { type Link, listLinks } from '../../lib/netlink/route/link/index.ts'
 import { listNamespaces, openNamespaceIfExists } from '../../lib/netns/index.ts'
-import { type KeyedRow, readRows } from '../../lib/overlay/forwarding-tables.ts'
+import { type KeyedRow, readTables } from '../../lib/overlay/forwarding-tables.ts'
 import { OVERLAY_NAMESPACE_PREFIX, readOverlayAlias } from '../../lib/overlay/names.ts'
 import { OverlayNamespace } from '../../lib/overlay/namespace.ts'
 import { admittedPeers } from '../../lib/overlay/peers.ts'
@@ -60,7 +60,7 @@ export function localNetworks(): LocalNetwork[] {
     })
 }
 
-/** The namespace of a load balancer is named alike, and has neither. */
+/** Others may name their namespaces alike. */
 function isOverlay(overlay: OverlayNamespace): boolean {
   return overlay.bridge !== undefined || overlay.vxlan !== undefined
 }
@@ -95,6 +95,7 @@ function readTunnel({ socket }: OverlayNamespace, link: Link, bridge: Link | und
       peer => group === undefined || formatAddress(peer) !== formatAddress(group),
     ),
     admitted: admittedPeers(port, vni),
-    rows: bridge === undefined ? new Map() : readRows(socket, { vxlanIndex: link.index, bridgeIndex: bridge.index }),
+    rows:
+      bridge === undefined ? new Map() : readTables(socket, { vxlanIndex: link.index, bridgeIndex: bridge.index }).rows,
   }
 }

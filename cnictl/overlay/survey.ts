@@ -2,8 +2,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { withHostSocket } from '../../lib/attachment/sockets.ts'
-import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
-import { Errno, SysError } from '../../lib/sys/errno.ts'
+import type { CniError } from '../../lib/cni/errors.ts'
 import { compareNetwork } from './compare-network.ts'
 import type { Finding } from './finding.ts'
 import { type LocalNetwork, localNetworks } from './local-network.ts'
@@ -28,7 +27,7 @@ export interface Survey {
 /** For changes that are on their way from etcd to the kernel. */
 const SETTLE_MS = 300
 
-/** @throws CniError code 4 without the privileges */
+/** @throws SysError, NetlinkError */
 export async function survey(sources: OverlaySources): Promise<Survey> {
   const first = look(sources)
   if (first.networks.every(({ findings }) => findings.length === 0)) return first
@@ -37,36 +36,22 @@ export async function survey(sources: OverlaySources): Promise<Survey> {
 }
 
 function look(sources: OverlaySources): Survey {
-  try {
-    const { networks, agent, agentError } = withHostSocket(host => wantedNetworks(host, sources))
-    const missing = new Map(networks)
-    const here = localNetworks().map(present => {
-      const wanted = networks.get(present.namespace)
-      missing.delete(present.namespace)
-      const network = wanted?.network ?? present.network
-      const findings = compareNetwork({ ...present, network }, wanted)
-      return { network, present: { ...present, network }, wanted, findings }
-    })
-    const elsewhere = [...missing.values()].map(wanted => ({
-      network: wanted.network,
-      present: undefined,
-      wanted,
-      findings: [],
-    }))
-    return { networks: [...here, ...elsewhere].sort(byName), agent, agentError }
-  } catch (error) {
-    throw explained(error)
-  }
+  const { networks, agent, agentError } = withHostSocket(host => wantedNetworks(host, sources))
+  const missing = new Map(networks)
+  const here = localNetworks().map(present => {
+    const wanted = networks.get(present.namespace)
+    missing.delete(present.namespace)
+    const network = wanted?.network ?? present.network
+    const findings = compareNetwork({ ...present, network }, wanted)
+    return { network, present: { ...present, network }, wanted, findings }
+  })
+  const elsewhere = [...missing.values()].map(wanted => ({
+    network: wanted.network,
+    present: undefined,
+    wanted,
+    findings: [],
+  }))
+  return { networks: [...here, ...elsewhere].sort(byName), agent, agentError }
 }
 
 const byName = (a: SurveyedNetwork, b: SurveyedNetwork): number => (a.network < b.network ? -1 : 1)
-
-function explained(error: unknown): unknown {
-  if (!(error instanceof SysError) || (error.errno !== Errno.EPERM && error.errno !== Errno.EACCES)) return error
-  return new CniError(
-    ErrorCode.invalidEnvironment,
-    `this user may not look into network namespaces: ${error.message}`,
-    'run cnictl as root; it needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW',
-    { cause: error },
-  )
-}

@@ -22,7 +22,7 @@ export interface ProbeTarget {
 
 export interface ProbeResult {
   /**
-   * `answers`: the host is there and may have a tunnel at the port; `refuses`: it is there, and has none; `silent`: no
+   * `answers`: the host is there and has not refused the tunnel; `refuses`: it is there, and has none; `silent`: no
    * answer, from it or a firewall; `unreachable`: the network, or this host, says so; `not asked`: see `reason`.
    */
   readonly state: 'answers' | 'refuses' | 'silent' | 'unreachable' | 'not asked'
@@ -38,6 +38,9 @@ const WAIT_MS = 900
 const TRIES = 3
 /** Between two looks for answers. */
 const LOOK_MS = 3
+/** How often, and after which time again, a datagram is sent to the tunnel's port. */
+const KNOCKS = 4
+const KNOCK_MS = 350
 /** How many sizes are tried at once when the way is too narrow. */
 const SIZES_AT_ONCE = 16
 
@@ -74,30 +77,38 @@ async function probeTunnel(target: ProbeTarget): Promise<ProbeResult> {
   }
 }
 
-async function askHost(echo: EchoSocket, udp: DatagramSocket, { needed, local }: ProbeTarget): Promise<ProbeResult> {
+async function askHost(echo: EchoSocket, udp: DatagramSocket, target: ProbeTarget): Promise<ProbeResult> {
+  const [pathMtu, refused] = await Promise.all([pathMtuTo(echo, target), isRefused(udp)])
+  if (pathMtu !== undefined) return { state: refused ? 'refuses' : 'answers', pathMtu }
+  if (echo.isUnreachable) return { state: 'unreachable', reason: 'the network says that it cannot be reached' }
+  return { state: 'silent', reason: 'no answer to ICMP echo requests' }
+}
+
+/** Bytes of the largest IP packet that is answered, undefined when none is. */
+async function pathMtuTo(echo: EchoSocket, { needed, local }: ProbeTarget): Promise<number | undefined> {
   const smallest = local.length === 4 ? SMALLEST.ipv4 : SMALLEST.ipv6
-  let refused = udp.send(allocate(VXLAN_HEADER_BYTES)) === 'refused'
-  const listen = () => {
-    refused ||= udp.receive() === 'refused'
-  }
-  const answered = await echo.largest([smallest, needed], listen)
-  if (answered === undefined)
-    return echo.isUnreachable
-      ? { state: 'unreachable', reason: 'the network says that it cannot be reached' }
-      : { state: 'silent', reason: 'no answer to ICMP echo requests' }
-  const state = refused ? 'refuses' : 'answers'
-  if (answered === needed) return { state, pathMtu: needed }
+  const answered = await echo.largest([smallest, needed])
+  if (answered === undefined || answered === needed) return answered
   let [known, tooLarge] = [answered, needed]
   while (tooLarge - known > 1) {
-    const step = Math.max(1, Math.ceil((tooLarge - known) / (SIZES_AT_ONCE + 1)))
+    const step = Math.ceil((tooLarge - known) / (SIZES_AT_ONCE + 1))
     const sizes: number[] = []
     for (let size = known + step; size < tooLarge; size += step) sizes.push(size)
-    const largest = await echo.largest(sizes, () => {})
-    const next = sizes.find(size => size > (largest ?? known))
+    const largest = await echo.largest(sizes)
+    tooLarge = sizes.find(size => size > (largest ?? known)) ?? tooLarge
     known = largest ?? known
-    tooLarge = next ?? tooLarge
   }
-  return { state, pathMtu: known }
+  return known
+}
+
+/** Whether the host says that nothing is at the port. It says so once in a second at most, to whatever was sent to it. */
+async function isRefused(udp: DatagramSocket): Promise<boolean> {
+  for (let knock = 0; knock < KNOCKS; knock++) {
+    if (udp.send(allocate(VXLAN_HEADER_BYTES)) === 'refused') return true
+    for (const until = Date.now() + KNOCK_MS; Date.now() < until; await pause(LOOK_MS))
+      if (udp.receive() === 'refused') return true
+  }
+  return false
 }
 
 /** The headers of IP and ICMP, and nothing behind. */
@@ -130,7 +141,7 @@ class EchoSocket {
    * Sends a request of each size until the largest is answered, or long enough.
    * @param sizes of IP packets, in rising order @returns the largest that was answered
    */
-  async largest(sizes: readonly number[], meanwhile: () => void): Promise<number | undefined> {
+  async largest(sizes: readonly number[]): Promise<number | undefined> {
     const sizeOf = new Map<number, number>()
     let largest: number | undefined
     for (let round = 0; round < TRIES; round++) {
@@ -143,7 +154,6 @@ class EchoSocket {
       const until = Date.now() + WAIT_MS / TRIES
       while (largest !== sizes.at(-1) && Date.now() < until) {
         await pause(LOOK_MS)
-        meanwhile()
         for (const sequence of this.#replies()) largest = Math.max(largest ?? 0, sizeOf.get(sequence) ?? 0)
       }
       if (largest === sizes.at(-1)) break

@@ -10,8 +10,8 @@ import { NetlinkProtocol, NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { readSysctlIfExists } from '../../lib/netns/sysctl.ts'
 import { Errno } from '../../lib/sys/errno.ts'
 import { statusOf } from '../../lib/sys/file.ts'
+import { controlGroupPath, findSocketOwners, type SocketOwner } from '../../lib/sys/socket-owner.ts'
 import { describeMapping, isUnspecified, type PortMapping, shareAddress } from './port-mapping.ts'
-import { controlGroupPath, findSocketOwners, type SocketOwner } from './socket-owner.ts'
 
 /** How many conflicts an error lists beside the first. */
 const LISTED_CONFLICTS = 9

@@ -61,6 +61,26 @@ export function portElements(port: PublishedPort, addressBytes: 4 | 16): SetElem
   return slotElements({ name: port.service, affinity: port.affinity }, key, targets)
 }
 
+/** A slot of a published port, and what it leads to. */
+export interface Slot {
+  /** IPPROTO_* */
+  readonly protocol: number
+  readonly port: number
+  readonly target: Target
+}
+
+/** The opposite of `portElements`, for one element. */
+export function readSlot({ key, value }: SetElement, addressBytes: 4 | 16): Slot | undefined {
+  if (value === undefined || key.length < 12) return undefined
+  return {
+    protocol: key[0] ?? 0,
+    port: readPort(key, 4),
+    target: { address: Uint8Array.from(value.subarray(0, addressBytes)), port: readPort(value, addressBytes) },
+  }
+}
+
+const readPort = (bytes: Uint8Array, offset: number): number => ((bytes[offset] ?? 0) << 8) | (bytes[offset + 1] ?? 0)
+
 /** Addresses of one family. */
 export function ofLength<T extends IpAddress>(addresses: readonly T[], bytes: 4 | 16): T[] {
   return addresses.filter(address => address.length === bytes)

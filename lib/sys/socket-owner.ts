@@ -10,7 +10,7 @@ import {
   readLink,
   statusOf,
   withDescriptor,
-} from '../../lib/sys/file.ts'
+} from './file.ts'
 
 export interface SocketOwner {
   readonly pid: number

@@ -64,7 +64,8 @@ function replicaRows({ services: answer, node }: KnownServices, present: LocalSe
       ports.flatMap(port => rowsOfPort(replica, name, port, node, present)),
     ),
   )
-  return rows.sort((a, b) => order(a.port, b.port) || order(a.replica, b.replica))
+  const isIpv6 = ({ replica }: ReplicaRow) => Number(replica.startsWith('['))
+  return rows.sort((a, b) => order(a.port, b.port) || isIpv6(a) - isIpv6(b) || order(a.replica, b.replica))
 }
 
 const collator = new Intl.Collator('en', { numeric: true })

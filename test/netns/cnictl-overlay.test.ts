@@ -331,7 +331,7 @@ t.test('services and their slots', t =>
     const serving = { service: 'web', mode: 'mesh', node: 'node-1', state: 'serving', slots: 16, of: 16 }
     const [v4 = '', v6 = ''] = ownAddresses(replica.attachment)
     const mesh = ['tcp', 'udp'].flatMap(protocol =>
-      [`[${v6}]:80`, `${v4}:80`].map(target => ({ ...serving, port: `8080/${protocol}`, replica: target })),
+      [`${v4}:80`, `[${v6}]:80`].map(target => ({ ...serving, port: `8080/${protocol}`, replica: target })),
     )
     const local = { service: 'local', mode: 'local', port: '9000/tcp', node: 'node-1' }
     t.match(document(t, two, 0, 'services').replicas, [

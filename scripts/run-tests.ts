@@ -1,7 +1,7 @@
 /**
  * Runs compiled tests and ends with a line "N passed, N failed": on the host with tap, and on a second kernel.
  *
- * Usage: node dist/node/scripts/run-tests.js [--vm] [--all] [unit|netns|runtime|vm|path/to/x.test.ts]...
+ * Usage: node dist/node/scripts/run-tests.js [--vm] [--all] [unit|netns|runtime|chaos|vm|path/to/x.test.ts]...
  *
  * When none is named, all suites run. `vm` is test/vm and, of test/netns, what scripts/vm/selection.ts names, on the second
  * kernel; with --all it is test/netns without what cannot keep its times there. With --vm, whatever is named runs there.
@@ -16,7 +16,7 @@ import { type Counts, TapCounts } from './tap-counts.ts'
 import { cannotPrepare, runInGuests } from './vm/run.ts'
 import { clusters, selected } from './vm/selection.ts'
 
-const suites = ['unit', 'netns', 'runtime']
+const suites = ['unit', 'netns', 'runtime', 'chaos']
 
 /** From the sources, so that what was compiled from a file that is gone does not run. */
 function testFiles(names: readonly string[]): string[] {

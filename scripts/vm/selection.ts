@@ -33,4 +33,10 @@ export const selected: readonly string[] = paths(
  * Several hosts with etcd and an agent each, and leases of a few seconds: emulated, the leases end before their holders can
  * renew them. What they build in the kernel is that of the overlay and mesh files.
  */
-export const clusters: readonly string[] = paths('cluster-ipam', 'mesh-cluster', 'overlayd', 'overlayd-traffic')
+export const clusters: readonly string[] = paths(
+  'cluster-ipam',
+  'cnictl-overlay',
+  'mesh-cluster',
+  'overlayd',
+  'overlayd-traffic',
+)

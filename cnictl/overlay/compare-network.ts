@@ -10,8 +10,16 @@ import type { WantedNetwork } from './wanted-network.ts'
 const ADD_MENDS = 'the next ADD of the network on this host mends it: create a container in it'
 const AGENT_MENDS = 'systemctl restart overlayd'
 
-/** What differs. @param wanted undefined when neither agent nor configuration knows the network */
-export function compareNetwork(present: LocalNetwork, wanted: WantedNetwork | undefined): Finding[] {
+/**
+ * What differs.
+ * @param wanted undefined when neither agent nor configuration knows the network
+ * @param isAgentHeard whether it could have been known
+ */
+export function compareNetwork(
+  present: LocalNetwork,
+  wanted: WantedNetwork | undefined,
+  isAgentHeard: boolean,
+): Finding[] {
   const { network, namespace, bridge, tunnel, attachments } = present
   const findings: Finding[] = []
   const found = (gravity: Finding['gravity'], what: string, remedy: string): void => {
@@ -34,11 +42,12 @@ export function compareNetwork(present: LocalNetwork, wanted: WantedNetwork | un
       'it is on this host, but no container of the host is in it',
       `cnictl gc ${network} --attachments-from-cache`,
     )
-  return [...findings, ...compareTunnel(network, tunnel, wanted)]
+  const differences =
+    wanted === undefined ? unknown(network, tunnel, isAgentHeard) : compareTunnel(network, tunnel, wanted)
+  return [...findings, ...differences]
 }
 
-function compareTunnel(network: string, tunnel: LocalTunnel, wanted: WantedNetwork | undefined): Finding[] {
-  if (wanted === undefined) return unknownNetwork(network, tunnel)
+function compareTunnel(network: string, tunnel: LocalTunnel, wanted: WantedNetwork): Finding[] {
   const { vni, port, hosts, rows, controlPlane } = wanted
   const remedy = controlPlane === 'etcd' ? AGENT_MENDS : ADD_MENDS
   const findings: Finding[] = []
@@ -98,16 +107,13 @@ function comparePeers(network: string, tunnel: LocalTunnel, hosts: readonly stri
 }
 
 /** What of the kernel's own tables does not fit together. */
-function unknownNetwork(network: string, tunnel: LocalTunnel): Finding[] {
+function unknown(network: string, tunnel: LocalTunnel, isAgentHeard: boolean): Finding[] {
   if (tunnel.controlPlane === 'etcd') {
-    return [
-      {
-        gravity: 'warning',
-        network,
-        what: 'the agent does not know it, so that nobody keeps its tables',
-        remedy: 'journalctl -u overlayd says why; "systemctl status overlayd" whether it runs',
-      },
-    ]
+    const what = isAgentHeard
+      ? 'the agent does not know it, so that nobody keeps its tables'
+      : 'its tables were not compared, since the agent was not heard'
+    const remedy = isAgentHeard ? AGENT_MENDS : 'systemctl start overlayd; journalctl -u overlayd says what hindered it'
+    return [{ gravity: 'warning', network, what, remedy }]
   }
   const heard = tunnel.admitted?.map(formatAddress) ?? []
   const told = tunnel.flooded.map(formatAddress)

@@ -115,6 +115,8 @@ function balance(): void {
 /** What is missing. @throws SysError when no namespace can be made */
 export function missingFeatures(): Finding[] {
   const name = `cnictl-trial-${process.pid}`
+  // Of a process of the same number that was killed.
+  deleteNamespace(name)
   const namespace = openNamespace(createNamespace(name))
   try {
     return namespace.run(() =>

@@ -51,13 +51,14 @@ function describe({ network, present, wanted, findings }: SurveyedNetwork) {
     hosts: wanted?.hosts && [...wanted.hosts].map(([address, node]) => ({ address, node })),
     entries: tunnel && { present: tunnel.rows.size, wanted: wanted?.rows?.size },
     containers: present?.attachments ?? [],
-    state: stateOf(present, findings.length),
+    state: stateOf({ present, wanted, findings }),
   }
 }
 
-function stateOf(present: SurveyedNetwork['present'], findings: number): string {
+function stateOf({ present, wanted, findings }: Omit<SurveyedNetwork, 'network'>): string {
   if (present === undefined) return 'no container here'
-  return findings === 0 ? 'in order' : 'differs'
+  if (findings.length > 0) return wanted === undefined ? 'not compared' : 'differs'
+  return 'in order'
 }
 
 const columns = ['network', 'control plane', 'vni', 'port', 'local', 'mtu', 'hosts', 'entries', 'containers', 'state']

@@ -42,7 +42,7 @@ function look(sources: OverlaySources): Survey {
     const wanted = networks.get(present.namespace)
     missing.delete(present.namespace)
     const network = wanted?.network ?? present.network
-    const findings = compareNetwork({ ...present, network }, wanted)
+    const findings = compareNetwork({ ...present, network }, wanted, agentError === undefined)
     return { network, present: { ...present, network }, wanted, findings }
   })
   const elsewhere = [...missing.values()].map(wanted => ({

@@ -68,27 +68,31 @@ function fromAgent({ network, vni, port, hosts, endpoints }: KnownNetwork): Want
   return { network, controlPlane: 'etcd', vni, port, hosts: new Map(hosts.map(one => [one.address, one.node])), rows }
 }
 
-/** Those with a list of peers or a group; the plugin itself has checked them before anything was made of them. */
+/** Those with a list of peers or a group. What is not as it should be is passed over: the plugin refuses it. */
 function configuredNetworks(host: NetlinkSocket, directory: string): WantedNetwork[] {
   const own = new Set(listAddresses(host).map(({ prefix }) => formatAddress(prefix.address)))
   return readNetworkDirectory(directory).networks.flatMap(({ network }) =>
-    network.plugins.flatMap(({ type, raw }) => {
-      const { controlPlane, vni, port = VXLAN_PORT } = raw as Document
-      if (type !== 'overlay' || (controlPlane?.type !== 'static' && controlPlane?.type !== 'multicast')) return []
+    network.plugins.flatMap(({ type: plugin, raw }): WantedNetwork[] => {
+      const { vni, port = VXLAN_PORT } = raw
+      const { type, local, peers } = objectOf(raw.controlPlane)
+      if (plugin !== 'overlay' || (type !== 'static' && type !== 'multicast')) return []
       if (typeof vni !== 'number' || typeof port !== 'number') return []
-      const isLocal = (peer: string) =>
-        controlPlane.local === undefined ? own.has(peer) : peer === canonical(controlPlane.local)
-      const hosts = controlPlane.peers?.map(canonical).filter(peer => !isLocal(peer))
-      const known = hosts && new Map(hosts.map(peer => [peer, undefined]))
-      return [{ network: network.name, controlPlane: controlPlane.type, vni, port, hosts: known, rows: undefined }]
+      const isLocal = (peer: string) => (typeof local === 'string' ? peer === canonical(local) : own.has(peer))
+      const known = Array.isArray(peers)
+        ? new Map(
+            peers
+              .map(peer => canonical(String(peer)))
+              .filter(peer => !isLocal(peer))
+              .map(peer => [peer, undefined]),
+          )
+        : undefined
+      return [{ network: network.name, controlPlane: type, vni, port, hosts: known, rows: undefined }]
     }),
   )
 }
 
-interface Document {
-  readonly controlPlane?: { readonly type?: string; readonly local?: string; readonly peers?: readonly string[] }
-  readonly vni?: unknown
-  readonly port?: unknown
+function objectOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? { ...value } : {}
 }
 
 /** As addresses are written here. */

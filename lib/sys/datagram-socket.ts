@@ -90,13 +90,12 @@ export class DatagramSocket {
 
   /** What has come: a datagram, what became of one that was sent, or undefined for nothing. */
   receive(): Uint8Array | Refusal | undefined {
-    const buffer = allocate(LARGEST)
     const result = attempt(
       [...expected, Errno.EAGAIN],
       () => 'receive a datagram',
       () => libc.recv(this.#fd, buffer, buffer.length, MSG_DONTWAIT),
     )
-    return result >= 0 ? buffer.subarray(0, result) : refusals[-result]
+    return result >= 0 ? buffer.slice(0, result) : refusals[-result]
   }
 
   close(): void {
@@ -104,8 +103,8 @@ export class DatagramSocket {
   }
 }
 
-/** The largest IP packet. */
-const LARGEST = 65_535
+/** Of the size of the largest IP packet. One for all: what is received is copied at once. */
+const buffer = allocate(65_535)
 
 /** struct sockaddr_in or struct sockaddr_in6. */
 function socketAddress(address: Uint8Array, port: number): Uint8Array {

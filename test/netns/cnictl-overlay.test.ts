@@ -313,6 +313,7 @@ t.test('tables that an agent keeps', t =>
     await agent(1).stop('SIGKILL')
     const networks = cnictl(host, 'networks')
     t.match(networks.stderr, /^cnictl: overlayd does not answer at "\/run\/cnikit\/overlayd\.sock"/)
+    t.match(networks.stdout, /web .* not compared\n\nwarning: network web: its tables were not compared/)
     const check = document(t, host, 1, 'check').findings
     t.match(check[0], { gravity: 'error', what: /^overlayd does not answer/, remedy: /systemctl start overlayd/ })
     attachments[0]?.del()

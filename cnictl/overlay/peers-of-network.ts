@@ -22,8 +22,8 @@ export interface Peer extends ProbeResult {
   /** Tunnel address. */
   readonly address: string
   readonly node: string | undefined
-  /** Whether agent or configuration name it. */
-  readonly wanted: boolean
+  /** Whether agent or configuration name it; undefined when they cannot be asked. */
+  readonly wanted: boolean | undefined
   /** Whether broadcasts go to it, and its packets are taken. */
   readonly flooded: boolean
   readonly admitted: boolean
@@ -55,7 +55,7 @@ export async function peersOfNetwork(
   return peers.map(address => ({
     address,
     node: wanted?.hosts?.get(address),
-    wanted: wanted?.hosts?.has(address) ?? false,
+    wanted: wanted?.hosts?.has(address),
     flooded: flooded?.has(address) ?? false,
     admitted: tunnel.admitted === undefined || (admitted?.has(address) ?? false),
     needed: tunnel.mtu + overhead,

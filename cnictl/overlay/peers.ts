@@ -62,7 +62,7 @@ const columns = ['peer', 'node', 'answer', 'path mtu', 'needed', 'broadcasts', '
 function row({ address, node, state, pathMtu, needed, flooded, admitted, entries, wanted }: Peer) {
   const known = entries.wanted === undefined ? 'learned' : `of ${entries.wanted}`
   return {
-    peer: wanted ? address : `${address} (not wanted)`,
+    peer: wanted === false ? `${address} (not wanted)` : address,
     node,
     answer: answers[state],
     'path mtu': pathMtu,

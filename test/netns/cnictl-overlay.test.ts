@@ -36,7 +36,8 @@ const configurationOf = (host: ClusterHost): string => join(host.directory, 'net
 
 /** Runs cnictl on a host; networks without agents are configured where `attachConfigured` says so. */
 function cnictl(host: ClusterHost, ...words: string[]): Outcome {
-  return host.execute([join(pluginDirectory, 'cnictl'), 'overlay', ...words, '--config-dir', configurationOf(host)])
+  const environment = { NETCONFPATH: configurationOf(host) }
+  return host.execute([join(pluginDirectory, 'cnictl'), 'overlay', ...words], { environment })
 }
 
 /** The document that a command prints. @param status that it has to end with */
@@ -187,6 +188,11 @@ t.test('everything that can be taken away from a network is missed', t =>
     finds(t, host, 'warning', /^broadcasts go to hosts that are no peers: 192\.0\.2\.7$/, 'networks')
     overlay.output(['bridge', 'fdb', 'del', ...`${everybody} 192.0.2.7`.split(' ')])
     document(t, host, 0, 'check')
+    overlay.output(['bridge', 'fdb', 'append', ...`${everybody} 192.0.2.7`.split(' ')])
+    t.match(cnictl(host, 'peers', 'web', '--without-probe').stdout, /^192\.0\.2\.7 \(not wanted\) /m)
+    // Where nobody says what is wanted, nobody is unwanted.
+    t.notMatch(cnictl(host, 'peers', 'web', '--without-probe', '--config-dir', '/none').stdout, /not wanted/)
+    overlay.output(['bridge', 'fdb', 'del', ...`${everybody} 192.0.2.7`.split(' ')])
 
     host.output(['nft', 'delete element inet cnikit-overlay peers-ipv4 { 4789 . 0x1001 . 192.0.2.2 }'])
     finds(t, host, 'error', /^packets are dropped of 192\.0\.2\.2$/, 'networks')

@@ -13,9 +13,7 @@ import { peerFindings, peersOfNetwork } from './peers-of-network.ts'
 import { type Survey, survey } from './survey.ts'
 import { surveyServices } from './survey-services.ts'
 import { checkTunnelPorts } from './tunnel-port.ts'
-
-/** IANA's port for VXLAN: on a host without networks it is looked at whether one could come. */
-const VXLAN_PORT = 4789
+import { VXLAN_PORT } from './wanted-network.ts'
 
 export const check: Command = {
   name: 'check',
@@ -75,6 +73,7 @@ function checkHost({ socket }: OverlaySources, { networks, agentError }: Survey)
   return withHostSocket(host => [
     ...missingFeatures(),
     ...checkAgent(socket, agentError, needsAgent),
+    // On a host without networks: whether one could come.
     ...checkTunnelPorts(host, ports.length === 0 ? [VXLAN_PORT] : ports, own),
     ...networks.flatMap(({ findings }) => findings),
     ...present.flatMap(network => checkUnderlay(host, network)),

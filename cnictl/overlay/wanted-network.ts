@@ -33,7 +33,7 @@ export interface WantedNetworks {
 }
 
 /** IANA's port for VXLAN, which the plugin takes unless told otherwise. */
-const VXLAN_PORT = 4789
+export const VXLAN_PORT = 4789
 
 export function wantedNetworks(
   host: NetlinkSocket,

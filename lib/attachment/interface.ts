@@ -68,8 +68,15 @@ export function configureInterface(
   return link
 }
 
+/** The interface of a network without addresses, up. @returns the link as it was before */
+export function bringUpInterface(container: NetlinkSocket, ifname: string): Link {
+  const link = mustGetLink(container, ifname)
+  container.executeAll(bringUpRequests(link.index))
+  return link
+}
+
 /** A link up, which announces the IPv4 addresses that it has. */
-export function bringUpRequests(index: number): Request[] {
+function bringUpRequests(index: number): Request[] {
   return [setLinkRequest({ index, ipv4Conf: { arpNotify: 1 } }), setLinkRequest({ index, up: true })]
 }
 

@@ -13,14 +13,9 @@ export interface Sockets {
 export function withSockets<T>(netns: string, use: (sockets: Sockets) => T): T {
   const namespace = openNamespace(netns)
   try {
-    return withHostSocket(host => {
-      const container = namespace.openSocket(NetlinkProtocol.route)
-      try {
-        return use({ host, container, namespace })
-      } finally {
-        container.close()
-      }
-    })
+    return withHostSocket(host =>
+      namespace.withSocket(NetlinkProtocol.route, container => use({ host, container, namespace })),
+    )
   } finally {
     namespace.close()
   }
@@ -40,12 +35,7 @@ export function withContainerSocket(netns: string, use: (container: NetlinkSocke
   const namespace = openNamespaceIfExists(netns)
   if (namespace === undefined) return
   try {
-    const container = namespace.openSocket(NetlinkProtocol.route)
-    try {
-      use(container)
-    } finally {
-      container.close()
-    }
+    namespace.withSocket(NetlinkProtocol.route, use)
   } finally {
     namespace.close()
   }

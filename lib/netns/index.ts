@@ -1,6 +1,6 @@
 /** Network namespaces and their sysctls. */
 
-export { findNamespaces } from './living.ts'
+export { findNamespaces, visitNamespaces } from './living.ts'
 export {
   createNamespace,
   deleteNamespace,
@@ -14,6 +14,7 @@ export {
   NotANamespaceError,
   openNamespace,
   openNamespaceIfExists,
+  openOwnNamespace,
   ownNamespaceIdentity,
 } from './namespace.ts'
 export { readSysctl, readSysctlIfExists, writeSysctl, writeSysctlIfExists } from './sysctl.ts'

@@ -2,6 +2,7 @@
 
 import { listDirectory, statusOf } from '../sys/file.ts'
 import { namespaceDirectory } from './named.ts'
+import { type NetworkNamespace, openNamespace } from './namespace.ts'
 
 /** One path for each, a name before a process. Namespaces that are kept by nothing but a descriptor are not found. */
 export function findNamespaces(): string[] {
@@ -15,6 +16,30 @@ export function findNamespaces(): string[] {
     if (identity !== undefined && !found.has(identity)) found.set(identity, path)
   }
   return [...found.values()]
+}
+
+/** Opens them one after the other, until a visit returns something. One that cannot be opened any more is left out. */
+export function visitNamespaces<T>(visit: (namespace: NetworkNamespace) => T | undefined): T | undefined {
+  for (const path of findNamespaces()) {
+    const namespace = openIfPossible(path)
+    if (namespace === undefined) continue
+    try {
+      const found = visit(namespace)
+      if (found !== undefined) return found
+    } finally {
+      namespace.close()
+    }
+  }
+  return undefined
+}
+
+/** Namespaces and processes come and go while they are looked at. */
+function openIfPossible(path: string): NetworkNamespace | undefined {
+  try {
+    return openNamespace(path)
+  } catch {
+    return undefined
+  }
 }
 
 /** Undefined for what vanished meanwhile, and for processes that may not be looked at. */

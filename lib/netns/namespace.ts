@@ -53,6 +53,16 @@ export class NetworkNamespace {
   openSocket(protocol: number): NetlinkSocket {
     return this.run(() => new NetlinkSocket(protocol))
   }
+
+  /** Runs a function with a netlink socket that works in this namespace, and closes it whatever happens. */
+  withSocket<T>(protocol: number, use: (socket: NetlinkSocket) => T): T {
+    const socket = this.openSocket(protocol)
+    try {
+      return use(socket)
+    } finally {
+      socket.close()
+    }
+  }
 }
 
 /**
@@ -84,6 +94,11 @@ export function openNamespaceIfExists(path: string): NetworkNamespace | undefine
   if (typeof opened === 'number') return new NetworkNamespace(path, opened)
   if (opened === 'nothing' || opened === 'no namespace') return undefined
   throw new NotANamespaceError(path, words[opened])
+}
+
+/** The namespace that the calling thread is in. */
+export function openOwnNamespace(): NetworkNamespace {
+  return openNamespace(currentNamespacePath)
 }
 
 /** The identity of the namespace that the calling thread is in. */

@@ -5,7 +5,7 @@ import { isPrefix, type Prefix } from '../../lib/address/prefix.ts'
 import { deriveAddressing } from '../../lib/attachment/addressing.ts'
 import { type AddressPlan, enableForwarding, planGatewayAddresses } from '../../lib/attachment/gateway.ts'
 import { configureInterface, mustGetLink, refuseExistingInterface } from '../../lib/attachment/interface.ts'
-import { allocateAddresses } from '../../lib/attachment/ipam.ts'
+import { addressAndLink, allocateAddresses } from '../../lib/attachment/ipam.ts'
 import {
   type Addressed,
   composeResult,
@@ -47,7 +47,6 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
   const vlanGateway = sharedGateway?.use(transaction, bridge)
   const gateway = vlanGateway ?? bridge
 
-  const { ipamType } = config
   const address = (type: string): AddressedBridge => {
     const ipam = allocateAddresses(transaction, request, type)
     const addressing = deriveAddressing(ipam, config)
@@ -55,15 +54,13 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Bri
     const plan = planGatewayAddresses(host, gateway, own, config.forceAddress)
     return { ipam, addressing, plan }
   }
-  // An address plugin of this executable only keeps accounts: asked first, an exhausted pool costs no link. Any other
-  // may want to find the interface, as dhcp does.
-  let addressed = ipamType !== undefined && request.builtins.has(ipamType) ? address(ipamType) : undefined
-
-  const pair = createPort(transaction, request, config, sockets, bridge)
-  if (usesVlans(config)) setPortVlans(transaction, host, mustGetLink(host, pair.hostName), config)
-  shared.release()
-  if (config.macSpoofCheck) checkSources(transaction, request, pair)
-  if (ipamType !== undefined) addressed ??= address(ipamType)
+  const { addressed, link: pair } = addressAndLink(request, config.ipamType, address, () => {
+    const made = createPort(transaction, request, config, sockets, bridge)
+    if (usesVlans(config)) setPortVlans(transaction, host, mustGetLink(host, made.hostName), config)
+    shared.release()
+    if (config.macSpoofCheck) checkSources(transaction, request, made)
+    return made
+  })
 
   if (addressed !== undefined) {
     const { addressing, plan } = addressed

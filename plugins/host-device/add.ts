@@ -2,12 +2,12 @@
 
 import { deriveAddressing } from '../../lib/attachment/addressing.ts'
 import {
-  bringUpRequests,
+  bringUpInterface,
   configureInterface,
   mustGetLink,
   refuseExistingInterface,
 } from '../../lib/attachment/interface.ts'
-import { allocateAddresses } from '../../lib/attachment/ipam.ts'
+import { addressAndLink, allocateAddresses } from '../../lib/attachment/ipam.ts'
 import {
   type Addressed,
   composeResult,
@@ -42,21 +42,18 @@ export function add(request: AttachmentRequest): Result {
         const departure = chooseDevice(home, selector, config)
         const { link, lost } = departure
         return runTransaction(request.environment, transaction => {
-          const { ipamType } = config
           const address = (type: string) => allocate(transaction, request, type)
-          // An address plugin of this executable only keeps accounts: asked first, an exhausted pool moves no device.
-          // Any other may want to find the interface, as dhcp does.
-          let addressed = ipamType !== undefined && request.builtins.has(ipamType) ? address(ipamType) : undefined
-          transaction.step(
-            `move "${link.name}" into the container as "${request.ifname}"`,
-            () => move(home, sockets, departure, request),
-            record => {
-              const moved = mustGetLink(sockets.container, record.ifname)
-              const { index } = moveHome(home, sockets.container, moved, record)
-              bringBack(home.socket, index, lost)
-            },
+          const { addressed } = addressAndLink(request, config.ipamType, address, () =>
+            transaction.step(
+              `move "${link.name}" into the container as "${request.ifname}"`,
+              () => move(home, sockets, departure, request),
+              record => {
+                const moved = mustGetLink(sockets.container, record.ifname)
+                const { index } = moveHome(home, sockets.container, moved, record)
+                bringBack(home.socket, index, lost)
+              },
+            ),
           )
-          if (ipamType !== undefined) addressed ??= address(ipamType)
           const configured = transaction.step(`configure "${request.ifname}"`, () =>
             configure(sockets, request, config, addressed),
           )
@@ -138,9 +135,6 @@ function configure(
   { duplicateAddressDetection }: HostDeviceConfig,
   addressed: Addressed | undefined,
 ): Link {
-  if (addressed !== undefined)
-    return configureInterface(container, namespace, ifname, addressed.addressing, { duplicateAddressDetection })
-  const link = mustGetLink(container, ifname)
-  container.executeAll(bringUpRequests(link.index))
-  return link
+  if (addressed === undefined) return bringUpInterface(container, ifname)
+  return configureInterface(container, namespace, ifname, addressed.addressing, { duplicateAddressDetection })
 }

@@ -3,7 +3,7 @@
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { type Link, listLinks } from '../../lib/netlink/route/link/index.ts'
 import { NetlinkProtocol, type NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { findNamespaces, type NetworkNamespace, openNamespace } from '../../lib/netns/index.ts'
+import { visitNamespaces } from '../../lib/netns/index.ts'
 import type { Selector } from './config.ts'
 import { describeSelector } from './device.ts'
 import { parseHardwareAddress, sameHardwareAddress } from './hardware-address.ts'
@@ -30,42 +30,16 @@ export function findAway<T>(
   visit: (recorded: Recorded, container: NetlinkSocket, path: string) => T | undefined,
 ): T | undefined {
   const { identity } = home.namespace
-  for (const path of findNamespaces()) {
-    const namespace = openIfPossible(path)
-    if (namespace === undefined) continue
-    try {
-      if (namespace.identity === identity) continue
-      const found = withSocket(namespace, socket => {
-        for (const recorded of listRecorded(socket)) {
-          const result = recorded.record.home === identity ? visit(recorded, socket, path) : undefined
-          if (result !== undefined) return result
-        }
-        return undefined
-      })
-      if (found !== undefined) return found
-    } finally {
-      namespace.close()
-    }
-  }
-  return undefined
-}
-
-/** Namespaces and processes come and go while they are looked at. */
-function openIfPossible(path: string): NetworkNamespace | undefined {
-  try {
-    return openNamespace(path)
-  } catch {
-    return undefined
-  }
-}
-
-function withSocket<T>(namespace: NetworkNamespace, use: (socket: NetlinkSocket) => T): T {
-  const socket = namespace.openSocket(NetlinkProtocol.route)
-  try {
-    return use(socket)
-  } finally {
-    socket.close()
-  }
+  return visitNamespaces(namespace => {
+    if (namespace.identity === identity) return undefined
+    return namespace.withSocket(NetlinkProtocol.route, socket => {
+      for (const recorded of listRecorded(socket)) {
+        const result = recorded.record.home === identity ? visit(recorded, socket, namespace.path) : undefined
+        if (result !== undefined) return result
+      }
+      return undefined
+    })
+  })
 }
 
 /** Whether a device is the one that a configuration names, as far as its name or address tells. */

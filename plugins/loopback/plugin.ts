@@ -15,12 +15,7 @@ const LOOPBACK = 'lo'
 
 function withSocket<T>(namespace: NetworkNamespace, use: (socket: NetlinkSocket) => T): T {
   try {
-    const socket = namespace.openSocket(NetlinkProtocol.route)
-    try {
-      return use(socket)
-    } finally {
-      socket.close()
-    }
+    return namespace.withSocket(NetlinkProtocol.route, use)
   } finally {
     namespace.close()
   }

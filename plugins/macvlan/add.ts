@@ -1,13 +1,8 @@
 /** ADD: a macvlan in the container, addresses, routes, and the host's way to it. */
 
 import { deriveAddressing } from '../../lib/attachment/addressing.ts'
-import {
-  bringUpRequests,
-  configureInterface,
-  mustGetLink,
-  refuseExistingInterface,
-} from '../../lib/attachment/interface.ts'
-import { allocateAddresses } from '../../lib/attachment/ipam.ts'
+import { bringUpInterface, configureInterface, refuseExistingInterface } from '../../lib/attachment/interface.ts'
+import { addressAndLink, allocateAddresses } from '../../lib/attachment/ipam.ts'
 import {
   type Addressed,
   composeResult,
@@ -39,17 +34,14 @@ function build(transaction: Transaction, request: AttachmentRequest, config: Mac
   const master = shared.use(transaction)
   checkMaster(masterSocket(sockets, config), master, config)
 
-  const { ipamType } = config
   const address = (type: string): Addressed => {
     const ipam = allocateAddresses(transaction, request, type)
     return { ipam, addressing: deriveAddressing(ipam) }
   }
-  // An address plugin of this executable only keeps accounts: asked first, an exhausted pool costs no link. Any other
-  // may want to find the interface, as dhcp does.
-  let addressed = ipamType !== undefined && request.builtins.has(ipamType) ? address(ipamType) : undefined
-  createMacvlan(transaction, sockets, request, config, master)
-  shared.release()
-  if (ipamType !== undefined) addressed ??= address(ipamType)
+  const { addressed } = addressAndLink(request, config.ipamType, address, () => {
+    createMacvlan(transaction, sockets, request, config, master)
+    shared.release()
+  })
 
   const link = bringUp(transaction, request, config, sockets, { addressed, master })
   if (!master.up) warn(request, `master "${master.name}" is down: nothing reaches the container until it is up`)
@@ -72,14 +64,10 @@ function bringUp(
 ): Link {
   return transaction.step(`configure "${ifname}"`, () => {
     try {
-      if (addressed !== undefined) {
-        const { duplicateAddressDetection } = config
-        const options = { duplicateAddressDetection, announceIpv6: true }
-        return configureInterface(container, namespace, ifname, addressed.addressing, options)
-      }
-      const link = mustGetLink(container, ifname)
-      container.executeAll(bringUpRequests(link.index))
-      return link
+      if (addressed === undefined) return bringUpInterface(container, ifname)
+      const { duplicateAddressDetection } = config
+      const options = { duplicateAddressDetection, announceIpv6: true }
+      return configureInterface(container, namespace, ifname, addressed.addressing, options)
     } catch (error) {
       throw explainAddressInUse(error, config, master)
     }

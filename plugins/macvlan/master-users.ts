@@ -7,7 +7,7 @@ import { readLinkAlias } from '../../lib/cni/names.ts'
 import { type Link, listLinks } from '../../lib/netlink/route/link/index.ts'
 import { getNamespaceId } from '../../lib/netlink/route/namespace-id.ts'
 import { NetlinkProtocol } from '../../lib/netlink/socket.ts'
-import { findNamespaces, type NetworkNamespace, openNamespace } from '../../lib/netns/index.ts'
+import { type NetworkNamespace, openOwnNamespace, visitNamespaces } from '../../lib/netns/index.ts'
 
 export interface MasterUser {
   /** Of a macvlan. */
@@ -16,47 +16,33 @@ export interface MasterUser {
   readonly description: string
 }
 
-const OWN_NAMESPACE = '/proc/self/ns/net'
-
 /**
  * One of the links on a master; undefined when none can be found.
  * @param index the master's
  * @param place the namespace that it is in; the plugin's own by default
  */
 export function findUser(index: number, place?: NetworkNamespace): MasterUser | undefined {
-  const home = place ?? openNamespace(OWN_NAMESPACE)
+  const home = place ?? openOwnNamespace()
   try {
-    for (const path of findNamespaces()) {
-      const user = bestEffort(() => findUserIn(path, index, home))
-      if (user !== undefined) return user
-    }
-    return undefined
+    return visitNamespaces(namespace => bestEffort(() => findUserIn(namespace, index, home)))
   } finally {
     if (home !== place) home.close()
   }
 }
 
-function findUserIn(path: string, index: number, home: NetworkNamespace): MasterUser | undefined {
-  const namespace = openNamespace(path)
-  try {
-    const socket = namespace.openSocket(NetlinkProtocol.route)
-    try {
-      const homeId = namespace.identity === home.identity ? undefined : getNamespaceId(socket, home.fd)
-      // Links of a namespace without a number for the master's have their masters elsewhere.
-      if (homeId === undefined && namespace.identity !== home.identity) return undefined
-      const link = listLinks(socket).find(
-        one =>
-          (one.kind === 'macvlan' || one.kind === 'macvtap' || one.kind === 'ipvlan') &&
-          one.parent === index &&
-          one.parentNamespaceId === homeId,
-      )
-      return link && { mode: link.macvlan?.mode?.toString(), description: describe(link, path) }
-    } finally {
-      socket.close()
-    }
-  } finally {
-    namespace.close()
-  }
+function findUserIn(namespace: NetworkNamespace, index: number, home: NetworkNamespace): MasterUser | undefined {
+  return namespace.withSocket(NetlinkProtocol.route, socket => {
+    const homeId = namespace.identity === home.identity ? undefined : getNamespaceId(socket, home.fd)
+    // Links of a namespace without a number for the master's have their masters elsewhere.
+    if (homeId === undefined && namespace.identity !== home.identity) return undefined
+    const link = listLinks(socket).find(
+      one =>
+        (one.kind === 'macvlan' || one.kind === 'macvtap' || one.kind === 'ipvlan') &&
+        one.parent === index &&
+        one.parentNamespaceId === homeId,
+    )
+    return link && { mode: link.macvlan?.mode?.toString(), description: describe(link, namespace.path) }
+  })
 }
 
 function describe({ name, kind, alias }: Link, path: string): string {

@@ -11,7 +11,7 @@ import { Errno } from '../../lib/sys/errno.ts'
 import { parseMacvlanConfig } from './config.ts'
 import { missingKernelSupport } from './macvlan-link.ts'
 import { checkMaster } from './master.ts'
-import { findMasterOrBase } from './vlan-master.ts'
+import { findMasterOrBase, PROBE } from './vlan-master.ts'
 
 export function status(request: NetworkRequest): void {
   const config = parseMacvlanConfig(request)
@@ -36,6 +36,6 @@ export function status(request: NetworkRequest): void {
 
 /** Asks for a macvlan without a master, which makes none: a kernel that knows the kind says that something is wrong. */
 function checkKernel(host: NetlinkSocket): void {
-  const [refusal] = host.tryAll([addLinkRequest({ name: 'cnikit-probe', kind: 'macvlan' })])
+  const [refusal] = host.tryAll([addLinkRequest({ name: PROBE, kind: 'macvlan' })])
   if (refusal?.errno === Errno.EOPNOTSUPP) throw missingKernelSupport(refusal)
 }

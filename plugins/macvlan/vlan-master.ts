@@ -201,8 +201,8 @@ function listensTo(socket: NetlinkSocket, { index }: Link): MacAddress[] {
   return macs.filter(mac => ((mac[0] ?? 0) & 1) === 0)
 }
 
-/** A link that is there for no more than a moment. */
-const PROBE = 'cnikit-probe'
+/** A link that is there for no more than a moment, with which the kernel is asked. */
+export const PROBE = 'cnikit-probe'
 
 function isUsed(socket: NetlinkSocket, { index, master }: Link): boolean {
   // What an administrator has come to use it for.

@@ -8,6 +8,7 @@ import { CniError, ErrorCode } from '../cni/errors.ts'
 import type { Transaction } from '../cni/transaction.ts'
 import type { Link } from '../netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../netlink/socket.ts'
+import { deleteNamespace } from '../netns/index.ts'
 import { close } from '../sys/file.ts'
 import { overlayAlias, overlayNamespaceName } from './names.ts'
 import {
@@ -181,7 +182,8 @@ export function removeUnusedOverlay(network: string): void {
   try {
     const overlay = openOverlay(network)
     if (overlay === undefined) {
-      // Somebody unmounted the namespace; the firewall does not know.
+      // Somebody unmounted the namespace, or an ADD was killed before it mounted it; the firewall does not know.
+      deleteNamespace(name)
       deletePeers(network).close()
     } else {
       try {

@@ -14,10 +14,11 @@ import {
   writeHeldBlocks,
 } from '../../../ipam/cluster/state-files.ts'
 import { CniError, ErrorCode } from '../../../lib/cni/errors.ts'
-import type { AttachmentRequest, Command, NetworkConfig } from '../../../lib/cni/types.ts'
+import type { AttachmentRequest, Command } from '../../../lib/cni/types.ts'
 import type { BlockAnswer, BlockRequest } from '../../../lib/overlay/agent-protocol.ts'
 import { bootTimeSeconds } from '../../../lib/sys/clock.ts'
 import type { RequestOptions } from './fixture.ts'
+import { requestOf } from './request.ts'
 
 export const smallPool = { subnet: '10.1.0.0/26', blockLength: 29 }
 
@@ -107,29 +108,8 @@ export class ClusterNode {
   }
 
   request(command: Command, containerId: string, options: RequestOptions = {}): AttachmentRequest {
-    const cniVersion = options.cniVersion ?? '1.1.0'
-    const config = {
-      cniVersion,
-      name: 'net',
-      type: 'bridge',
-      ipam: { type: 'cluster', dataDir: this.dataDir, ...this.#ipam, ...options.ipam },
-      ...options.config,
-    } as NetworkConfig
-    return {
-      command,
-      cniVersion,
-      network: config.name,
-      config,
-      stdin: '',
-      path: [],
-      environment: {},
-      builtins: new Map(),
-      containerId,
-      ifname: options.ifname ?? 'eth0',
-      netns: options.netns ?? '',
-      args: new Map(Object.entries(options.args ?? {})),
-      prevResult: options.prevResult,
-    }
+    const ipam = { type: 'cluster', dataDir: this.dataDir, ...this.#ipam, ...options.ipam }
+    return requestOf(command, containerId, { ipam, ...options.config }, options)
   }
 
   /** The addresses that ADD gives, without their prefix lengths. */

@@ -1,29 +1,11 @@
 import t from 'tap'
 import { formatRangeSet } from '../../../ipam/allocator/range-set.ts'
 import { parseDirectory, parseHostLocalConfig } from '../../../ipam/host-local/config.ts'
-import type { AttachmentRequest, CniVersion, NetworkConfig } from '../../../lib/cni/types.ts'
 import { errorOf } from './fixture.ts'
+import { requestOf } from './request.ts'
 
-function request(config: Readonly<Record<string, unknown>>, args: Readonly<Record<string, string>> = {}) {
-  const cniVersion = (config.cniVersion ?? '1.1.0') as CniVersion
-  const whole = { cniVersion, name: 'net', type: 'bridge', ...config } as NetworkConfig
-  const given: AttachmentRequest = {
-    command: 'ADD',
-    cniVersion,
-    network: 'net',
-    config: whole,
-    stdin: '',
-    path: [],
-    environment: {},
-    builtins: new Map(),
-    containerId: 'a',
-    ifname: 'eth0',
-    netns: '',
-    args: new Map(Object.entries(args)),
-    prevResult: undefined,
-  }
-  return given
-}
+const request = (config: Readonly<Record<string, unknown>>, args: Readonly<Record<string, string>> = {}) =>
+  requestOf('ADD', 'a', config, { args })
 
 const setsOf = (config: Readonly<Record<string, unknown>>) =>
   parseHostLocalConfig(request(config)).rangeSets.map(formatRangeSet)

@@ -5,16 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { hostLocal } from '../../../ipam/host-local/plugin.ts'
 import { CniError } from '../../../lib/cni/errors.ts'
-import type { AttachmentRequest, CniVersion, Command, NetworkConfig, Result } from '../../../lib/cni/types.ts'
+import type { AttachmentRequest, Command } from '../../../lib/cni/types.ts'
+import { type RuntimeGiven, requestOf } from './request.ts'
 
-export interface RequestOptions {
+export interface RequestOptions extends RuntimeGiven {
   readonly ipam?: Readonly<Record<string, unknown>>
   readonly config?: Readonly<Record<string, unknown>>
-  readonly cniVersion?: CniVersion
-  readonly ifname?: string
-  readonly netns?: string
-  readonly args?: Readonly<Record<string, string>>
-  readonly prevResult?: Result
 }
 
 export const smallRange = { subnet: '10.1.0.0/29' }
@@ -37,29 +33,8 @@ export class NetworkDirectory {
   }
 
   request(command: Command, containerId: string, options: RequestOptions = {}): AttachmentRequest {
-    const cniVersion = options.cniVersion ?? '1.1.0'
-    const config = {
-      cniVersion,
-      name: 'net',
-      type: 'bridge',
-      ipam: { type: 'host-local', dataDir: this.dataDir, ...(options.ipam ?? this.#ipam) },
-      ...options.config,
-    } as NetworkConfig
-    return {
-      command,
-      cniVersion,
-      network: 'net',
-      config,
-      stdin: JSON.stringify(config),
-      path: [],
-      environment: {},
-      builtins: new Map(),
-      containerId,
-      ifname: options.ifname ?? 'eth0',
-      netns: options.netns ?? '',
-      args: new Map(Object.entries(options.args ?? {})),
-      prevResult: options.prevResult,
-    }
+    const ipam = { type: 'host-local', dataDir: this.dataDir, ...(options.ipam ?? this.#ipam) }
+    return requestOf(command, containerId, { ipam, ...options.config }, options)
   }
 
   /** The addresses that ADD gives. */

@@ -3,45 +3,26 @@
 import t from 'tap'
 import { parseStaticConfig } from '../../../ipam/static/config.ts'
 import { staticIpam } from '../../../ipam/static/plugin.ts'
-import type { AttachmentRequest, CniVersion, Command, NetworkConfig, Result } from '../../../lib/cni/types.ts'
+import type { AttachmentRequest, Command, Result } from '../../../lib/cni/types.ts'
 import { errorOf } from './fixture.ts'
+import { type RuntimeGiven, requestOf } from './request.ts'
 
-interface Given {
+interface Given extends RuntimeGiven {
   readonly ipam?: unknown
   readonly ips?: unknown
   readonly argsIps?: unknown
-  readonly args?: Readonly<Record<string, string>>
-  readonly cniVersion?: CniVersion
   readonly command?: Command
-  readonly prevResult?: Result
   readonly config?: Readonly<Record<string, unknown>>
 }
 
-function request({ ipam, ips, argsIps, args = {}, cniVersion = '1.1.0', ...rest }: Given): AttachmentRequest {
-  const config = {
-    cniVersion,
-    name: 'net',
-    type: 'bridge',
+function request({ ipam, ips, argsIps, command = 'ADD', config, ...given }: Given): AttachmentRequest {
+  const keys = {
     ...(ipam === undefined ? {} : { ipam }),
     ...(ips === undefined ? {} : { runtimeConfig: { ips } }),
     ...(argsIps === undefined ? {} : { args: { cni: { ips: argsIps } } }),
-    ...rest.config,
-  } as unknown as NetworkConfig
-  return {
-    command: rest.command ?? 'ADD',
-    cniVersion,
-    network: 'net',
-    config,
-    stdin: JSON.stringify(config),
-    path: [],
-    environment: {},
-    builtins: new Map(),
-    containerId: 'a',
-    ifname: 'eth0',
-    netns: '',
-    args: new Map(Object.entries(args)),
-    prevResult: rest.prevResult,
+    ...config,
   }
+  return requestOf(command, 'a', keys, given)
 }
 
 const ipsOf = (given: Given) =>

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { clusterPlugin } from '../../../ipam/cluster/plugin.ts'
 import { addressDirectory, type HeldBlocks, readBlockLease, readHeldBlocks } from '../../../ipam/cluster/state-files.ts'
-import type { AttachmentRequest, NetworkConfig } from '../../../lib/cni/types.ts'
+import type { AttachmentRequest } from '../../../lib/cni/types.ts'
 import type { BlockRequest } from '../../../lib/overlay/agent-protocol.ts'
 import { AddressBlocks, type AddressBlocksOptions } from '../../../overlayd/blocks/address-blocks.ts'
+import { requestOf } from '../ipam/request.ts'
 import { type MemoryEtcd, type MemoryStore, silent } from './memory-store.ts'
 
 /** The plugin is synchronous and the agent is not: the plugin stops here, and is run again with the agent's answer. */
@@ -102,28 +103,11 @@ export class SimulatedNode {
   }
 
   #request(command: 'ADD' | 'DEL', containerId: string, options: AddOptions): AttachmentRequest {
-    const network = options.network ?? 'net'
-    const config = {
-      cniVersion: '1.1.0',
-      name: network,
-      type: 'bridge',
+    const keys = {
+      name: options.network ?? 'net',
       ipam: { type: 'cluster', ...ipam, dataDir: this.dataDir, ...options.ipam },
-    } as NetworkConfig
-    return {
-      command,
-      cniVersion: '1.1.0',
-      network,
-      config,
-      stdin: '',
-      path: [],
-      environment: {},
-      builtins: new Map(),
-      containerId,
-      ifname: 'eth0',
-      netns: '',
-      args: new Map(options.ip === undefined ? [] : [['IP', options.ip]]),
-      prevResult: undefined,
     }
+    return requestOf(command, containerId, keys, options.ip === undefined ? {} : { args: { IP: options.ip } })
   }
 
   held(network = 'net'): HeldBlocks | undefined {

@@ -1,5 +1,6 @@
 /** ADD and DEL of one attachment, again and again in the same namespace, as a runtime does them. */
 
+import { alternate, type Contenders, noSamples, type Samples, type Side } from '../case.ts'
 import type { Contender } from '../contender.ts'
 import { answer, measure } from '../process.ts'
 
@@ -25,3 +26,23 @@ export function attachmentOf(contender: Contender, plugin: string, config: objec
 }
 
 export type Attachment = ReturnType<typeof attachmentOf>
+
+/** One attachment on each side. */
+export function onBothSides(
+  contenders: Contenders,
+  make: (contender: Contender) => Attachment,
+): Record<Side, Attachment> {
+  return { go: make(contenders.go), ours: make(contenders.ours) }
+}
+
+/** Times ADD and DEL of both sides in turn. */
+export function timeInTurn(both: Record<Side, Attachment>, runs: number): Record<'add' | 'del', Samples> {
+  const add = noSamples()
+  const del = noSamples()
+  alternate(runs, side => {
+    const timing = both[side].time()
+    add[side].push(timing.add)
+    del[side].push(timing.del)
+  })
+  return { add, del }
+}

@@ -1,9 +1,9 @@
 /** One container on a bridge with host-local, masqueraded or not. */
 
-import { alternate, type Case, noSamples, sides } from '../case.ts'
+import { alternate, type Case, type Contenders, noSamples, type Side } from '../case.ts'
 import type { Contender } from '../contender.ts'
 import { measureMemory } from '../process.ts'
-import { type Attachment, attachmentOf } from './attachment.ts'
+import { type Attachment, attachmentOf, onBothSides, timeInTurn } from './attachment.ts'
 
 /** The version that both sides speak; the masquerading is each side's own default. @param name 15 bytes at most */
 export function bridgeConfig(contender: Contender, name: string, ipMasq: boolean): object {
@@ -18,30 +18,16 @@ export function bridgeConfig(contender: Contender, name: string, ipMasq: boolean
   }
 }
 
-function attachments(
-  contenders: Readonly<Record<'go' | 'ours', Contender>>,
-  name: string,
-  ipMasq: boolean,
-): Record<'go' | 'ours', Attachment> {
-  const [go, ours] = sides.map(side =>
-    attachmentOf(contenders[side], 'bridge', bridgeConfig(contenders[side], name, ipMasq), `${name}-one`),
+const attachments = (contenders: Contenders, name: string, ipMasq: boolean): Record<Side, Attachment> =>
+  onBothSides(contenders, contender =>
+    attachmentOf(contender, 'bridge', bridgeConfig(contender, name, ipMasq), `${name}-one`),
   )
-  if (go === undefined || ours === undefined) throw new Error('both sides have an attachment')
-  return { go, ours }
-}
 
 function bridgeCase(name: string, ipMasq: boolean, what: string, targets: { add: string; del: string }): Case {
   return {
     name,
     run(contenders, runs) {
-      const both = attachments(contenders, name, ipMasq)
-      const add = noSamples()
-      const del = noSamples()
-      alternate(runs, side => {
-        const timing = both[side].time()
-        add[side].push(timing.add)
-        del[side].push(timing.del)
-      })
+      const { add, del } = timeInTurn(attachments(contenders, name, ipMasq), runs)
       return [
         { what: `bridge ADD, ${what}`, unit: 'ms', ...add, target: targets.add },
         { what: `bridge DEL, ${what}`, unit: 'ms', ...del, target: targets.del },

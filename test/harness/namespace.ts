@@ -60,6 +60,11 @@ export class NetworkNamespace {
       .map(address => `${address.local}/${address.prefixlen}`)
   }
 
+  /** Lets it forward in both families. Plugins turn that on, and nobody off again: others may rely on it by then. */
+  allowForwarding(): void {
+    this.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+  }
+
   /** One ping, and whether it is answered. Where none is expected, `seconds` need not be many. */
   pings(address: string, seconds = 2): boolean {
     return this.execute(['ping', '-n', '-q', '-c', '1', '-W', String(seconds), address]).status === 0

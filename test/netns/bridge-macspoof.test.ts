@@ -9,6 +9,7 @@ import {
   type Attachment,
   deleteNamespaces,
   differences,
+  failEveryStep,
   gateways,
   type Host,
   hostLocal,
@@ -249,13 +250,10 @@ t.test('ADD that fails at any step leaves the ruleset as it was, and no address 
     const before = snapshot(host)
     const container = host.createContainer()
     let withElement = 0
-    for (let failing = 1; ; failing++) {
-      const environment = { CNIKIT_FAIL_STEP: String(failing) }
-      const { status, error } = network.attachment({ container, environment }).tryAdd()
-      if (status === 0) break
-      if (/allow no source but/.test(error?.details ?? '')) withElement++
-      t.same(differences(before, snapshot(host)), [], error?.details?.split('\n').at(-1) ?? '')
-    }
+    failEveryStep(t, network, { container }, (claim, details) => {
+      if (/allow no source but/.test(details)) withElement++
+      t.same(differences(before, snapshot(host)), [], claim)
+    })
     t.equal(withElement, 1, 'the step of the check was among those that failed')
     t.equal(neighbour.check().stdout, '')
   }),

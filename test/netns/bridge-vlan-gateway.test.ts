@@ -10,6 +10,7 @@ import {
   assertSameSnapshot,
   deleteNamespaces,
   differences,
+  failEveryStep,
   gateways,
   type Host,
   hostLocal,
@@ -221,23 +222,16 @@ gatewayTest(
   'ADD that fails at any step leaves the host as it was, beside another container of the VLAN or without',
   (t, host) => {
     const network = vlanNetwork(host)
-    host.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+    host.allowForwarding()
     for (const prepare of [() => {}, () => addBridge(host), () => network.attach()]) {
       host.execute(['ip', 'link', 'del', 'br0'])
       prepare()
       const before = snapshot(host)
       const container = host.createContainer()
-      let steps = 0
-      for (let failing = 1; ; failing++) {
-        const attachment = network.attachment({ container, environment: { CNIKIT_FAIL_STEP: String(failing) } })
-        const { status, error } = attachment.tryAdd()
-        if (status === 0) {
-          attachment.del()
-          break
-        }
-        steps = failing
-        t.same(differences(before, snapshot(host)), [], error?.details?.split('\n').at(-1) ?? '')
-      }
+      const { steps, attachment } = failEveryStep(t, network, { container }, claim =>
+        t.same(differences(before, snapshot(host)), [], claim),
+      )
+      attachment.del()
       t.ok(steps > 5)
     }
   },

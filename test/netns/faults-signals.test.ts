@@ -3,9 +3,12 @@
 import t, { type Test } from 'tap'
 import {
   type Attachment,
+  assertUndoneBySignals,
   differences,
+  durationOfAdd,
   type Host,
   hostLocal,
+  interruptedAdd,
   Network,
   repetitions,
   snapshot,
@@ -14,18 +17,6 @@ import {
 } from '../harness/index.ts'
 
 const dualStack = (host: Host) => hostLocal(host, subnets.ipv4, subnets.ipv6)
-
-/** How long an ADD takes here and now, in milliseconds: so that signals come while one runs, on any machine. */
-function durationOfAdd(network: Network): number {
-  const attachment = network.attachment()
-  const start = performance.now()
-  attachment.add()
-  const duration = performance.now() - start
-  attachment.del()
-  return duration
-}
-
-const later = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
 
 /** Runs `use` once for each number below `count`, on as many containers as may be busy at the same time. */
 async function onContainers(
@@ -56,10 +47,8 @@ for (const ipMasqBackend of ['nftables', 'iptables'] as const) {
       let killed = 0
       await onContainers(host, runs, async (container, run) => {
         const attachment = network.attachment({ container, containerId: `killed-${run}` })
-        const child = network.start(attachment.request('ADD'))
-        await later(Math.random() * 2.5 * duration)
-        child.signal('SIGKILL')
-        if ((await child.ended).signal === 'SIGKILL') killed++
+        const { signal } = await interruptedAdd(attachment, 'SIGKILL', 2.5 * duration)
+        if (signal === 'SIGKILL') killed++
         await mustEnd(t, network.start(attachment.request('DEL')), 'DEL')
         const [link = 'lo'] = container.links().filter(name => name !== 'lo')
         if (link !== 'lo') t.fail(`run ${run} left "${link}" in the container`)
@@ -78,12 +67,9 @@ t.test('kill -9 of ADDs and no DEL: GC removes what they left, and the addresses
     const duration = durationOfAdd(network)
     const before = snapshot(host)
     await Promise.all(
-      host.createContainers(12).map(async container => {
-        const child = network.start(network.attachment({ container }).request('ADD'))
-        await later(Math.random() * 4 * duration)
-        child.signal('SIGKILL')
-        await child.ended
-      }),
+      host
+        .createContainers(12)
+        .map(container => interruptedAdd(network.attachment({ container }), 'SIGKILL', 4 * duration)),
     )
     network.gc([])
     const made = await network.attachAtOnce(20)
@@ -97,32 +83,6 @@ t.test('SIGTERM, SIGINT or SIGHUP at random moments: either a complete ADD or no
   withHost(t, async host => {
     const network = new Network(host, { ipMasq: true, ipam: dualStack(host) })
     network.attach().del()
-    const duration = durationOfAdd(network)
-    const before = snapshot(host)
-    const container = host.createContainer()
-    const ends = { complete: 0, undone: 0 }
-    for (let run = 0; run < repetitions(30); run++) {
-      const attachment = network.attachment({ container, containerId: `stopped-${run}` })
-      const adding = attachment.addBeside(child => {
-        const signal = (['SIGTERM', 'SIGINT', 'SIGHUP'] as const)[run % 3] ?? 'SIGTERM'
-        setTimeout(() => child.signal(signal), Math.random() * 1.3 * duration)
-      })
-      const outcome = await adding.then(
-        () => undefined,
-        (error: Error) => error,
-      )
-      if (outcome === undefined) {
-        ends.complete++
-        t.equal(attachment.check().stdout, '', 'complete')
-        attachment.del()
-      } else {
-        ends.undone++
-        t.match(outcome.message, /"code": 107|ended with SIG/)
-      }
-      t.same(container.links(), ['lo'])
-      t.same(differences(before, snapshot(host)), [], outcome?.message ?? 'complete, and deleted again')
-    }
-    t.comment(`${ends.complete} complete, ${ends.undone} undone`)
-    t.ok(ends.undone > 0)
+    await assertUndoneBySignals(t, network, repetitions(30))
   }),
 )

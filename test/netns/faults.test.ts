@@ -4,6 +4,7 @@ import t from 'tap'
 import {
   type AttachmentOptions,
   differences,
+  failEveryStep,
   goPluginDirectory,
   type Host,
   hostLocal,
@@ -23,11 +24,6 @@ function isEmptyTable(line: string): boolean {
   if (/^\+ iptables (ip6 )?(\*nat|COMMIT|:(PREROUTING|INPUT|OUTPUT|POSTROUTING) ACCEPT)/.test(line)) return true
   if (!line.startsWith('+ nftables ') || line.includes('"elem"')) return false
   return line.includes('"table":"cnikit"') || /"(name|table)":"(cnikit|nat)"/.test(line)
-}
-
-/** Forwarding is turned on once and never off again: others may rely on it by then. */
-function allowForwarding(host: Host): void {
-  host.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
 }
 
 interface Situation {
@@ -83,32 +79,19 @@ addr add fd00:88::77/64 dev br0 nodad`)
 for (const [situation, { config, options, prepare }] of Object.entries(situations))
   t.test(`a failure at any step of ADD leaves the host as it was: ${situation}`, t =>
     withHost(t, host => {
-      allowForwarding(host)
+      host.allowForwarding()
       const network = new Network(host, config?.(host))
       prepare?.(host, network)
       const container = host.createContainer()
       const before = snapshot(host)
-      let steps = 0
-      for (let failing = 1; ; failing++) {
-        const environment = { ...options?.environment, CNIKIT_FAIL_STEP: String(failing) }
-        const attachment = network.attachment({ ...options, container, containerId: 'fails', environment })
-        const { status, error } = attachment.tryAdd()
-        if (status === 0) {
-          t.equal(attachment.check().stdout, '', 'without a failure ADD is complete')
-          break
-        }
-        steps = failing
-        t.match(error, { code: 199, msg: `CNIKIT_FAIL_STEP=${failing} makes this step fail` })
-        const claim =
-          error?.details?.split('\n').find(line => line.startsWith('failed in')) ?? `failed in step ${failing}`
-        t.notMatch(error?.details, /cannot undo/, claim)
-        t.same(container.links(), ['lo'], `${claim}: the container`)
+      const { steps, attachment } = failEveryStep(t, network, { ...options, container }, claim =>
         t.same(
           differences(before, snapshot(host)).filter(line => !isEmptyTable(line)),
           [],
           `${claim}: the host`,
-        )
-      }
+        ),
+      )
+      t.equal(attachment.check().stdout, '', 'without a failure ADD is complete')
       t.ok(steps >= 2, `${steps} steps were made to fail`)
     }),
   )
@@ -122,7 +105,7 @@ const deafReaders: Readonly<Record<string, readonly string[]>> = {
 for (const [how, through] of Object.entries(deafReaders))
   t.test(`ADD is undone when standard output ${how}`, t =>
     withHost(t, host => {
-      allowForwarding(host)
+      host.allowForwarding()
       const network = new Network(host, { ipMasq: true, ipam: dualStack(host) })
       network.attach().del()
       const attachment = network.attachment()

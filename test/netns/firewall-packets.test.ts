@@ -47,7 +47,7 @@ route add ::/0 via fe80::1 dev eth0`)
 
 async function withRouting(host: Host): Promise<{ outside: NetworkNamespace; one: NetworkNamespace }> {
   const outside = createOutside(host)
-  host.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+  host.allowForwarding()
   const [one, two] = [attachRouted(host, 5), attachRouted(host, 6)]
   await startPeer(host, outside)
   await startPeer(host, two)

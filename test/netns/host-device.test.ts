@@ -5,6 +5,7 @@ import { type CniVersion, cniVersions } from '../../lib/cni/types.ts'
 import {
   answerOf,
   assertSameSnapshot,
+  failEveryStep,
   goPluginDirectory,
   hostLocal,
   Network,
@@ -182,19 +183,11 @@ route add 2001:db8::/32 via fd00:77::9`)
       const network = cardNetwork(host, { cniVersion: '1.0.0', ipam: hostLocal(host) })
       const container = host.createContainer()
       const before = snapshot(host)
-      for (let step = 1; ; step++) {
-        const environment = { CNIKIT_FAIL_STEP: String(step), ...(CNI_PATH && { CNI_PATH }) }
-        const attachment = network.attachment({ container, containerId: 'fails', environment })
-        const { status, error } = attachment.tryAdd()
-        if (status === 0) {
-          t.equal(step, 4, 'three steps were made to fail')
-          break
-        }
-        t.match(error, { code: 199, msg: /makes this step fail/ })
-        t.notMatch(error?.details, /cannot undo/)
-        t.same(container.links(), ['lo'], `step ${step}: the container`)
-        assertSameSnapshot(t, before, snapshot(host), `step ${step}: the host`)
-      }
+      const environment = CNI_PATH === undefined ? {} : { CNI_PATH }
+      const { steps } = failEveryStep(t, network, { container, environment }, claim =>
+        assertSameSnapshot(t, before, snapshot(host), `${claim}: the host`),
+      )
+      t.equal(steps, 3, 'three steps were made to fail')
     }),
   )
 

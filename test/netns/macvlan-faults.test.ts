@@ -2,10 +2,13 @@
 
 import t, { type Test } from 'tap'
 import {
+  assertUndoneBySignals,
   differences,
+  durationOfAdd,
+  failEveryStep,
   goPluginDirectory,
   type Host,
-  type Network,
+  interruptedAdd,
   type NetworkNamespace,
   snapshot,
   withHost,
@@ -28,27 +31,16 @@ for (const [situation, keys] of Object.entries(situations))
   t.test(`a failure at any step of ADD leaves nothing: ${situation}`, t =>
     withHost(t, async host => {
       await createLan(host)
-      const { environment: also, ...config } = keys(host) as { environment?: Record<string, string> }
+      const { environment = {}, ...config } = keys(host) as { environment?: Record<string, string> }
       const network = macvlanNetwork(host, config)
       const container = host.createContainer()
       const before = [snapshot(host), snapshot(container)] as const
-      let steps = 0
-      for (let failing = 1; ; failing++) {
-        const environment = { ...also, CNIKIT_FAIL_STEP: String(failing) }
-        const attachment = network.attachment({ container, containerId: 'fails', environment })
-        const { status, error } = attachment.tryAdd()
-        if (status === 0) {
-          t.equal(attachment.check().stdout, '', 'without a failure ADD is complete')
-          attachment.del()
-          break
-        }
-        steps = failing
-        const claim = error?.details?.split('\n').find(line => line.startsWith('failed in')) ?? `step ${failing}`
-        t.match(error, { code: 199, msg: `CNIKIT_FAIL_STEP=${failing} makes this step fail` }, claim)
-        t.notMatch(error?.details, /cannot undo/, claim)
+      const { steps, attachment } = failEveryStep(t, network, { container, environment }, claim => {
         t.same(differences(before[1], snapshot(container)), [], `${claim}: the container`)
         t.same(differences(before[0], snapshot(host)), [], `${claim}: the host`)
-      }
+      })
+      t.equal(attachment.check().stdout, '', 'without a failure ADD is complete')
+      attachment.del()
       t.ok(steps >= 2, `${steps} steps were made to fail`)
       t.same(differences(before[0], snapshot(host)), [], 'and so does DEL')
     }),
@@ -62,28 +54,13 @@ t.test('a failure at any step of ADD leaves the host access of others alone', t 
     const first = network.attach()
     const container = host.createContainer()
     const before = snapshot(host)
-    for (let failing = 1; ; failing++) {
-      const environment = { CNIKIT_FAIL_STEP: String(failing) }
-      const attachment = network.attachment({ container, containerId: 'fails', environment })
-      if (attachment.tryAdd().status === 0) break
-      t.same(differences(before, snapshot(host)), [], `step ${failing}`)
+    failEveryStep(t, network, { container }, claim => {
+      t.same(differences(before, snapshot(host)), [], claim)
       t.equal(first.check().stdout, '')
-    }
+    })
     for (const address of first.addresses) t.ok(host.pings(address))
   }),
 )
-
-const later = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
-
-/** How long an ADD takes here and now, in milliseconds: so that signals come while one runs, on any machine. */
-function durationOfAdd(network: Network): number {
-  const attachment = network.attachment()
-  const start = performance.now()
-  attachment.add()
-  const duration = performance.now() - start
-  attachment.del()
-  return duration
-}
 
 function assertSame(t: Test, container: NetworkNamespace, claim: string): void {
   if (container.links().join() !== 'lo') t.fail(`${claim} left ${container.links().join()}`)
@@ -100,10 +77,8 @@ t.test('kill -9 at random moments of 60 ADDs, each followed by DEL, leaves nothi
       host.createContainers(3).map(async (container, worker) => {
         for (let run = 0; run < 20; run++) {
           const attachment = network.attachment({ container, containerId: `killed-${worker}-${run}` })
-          const child = network.start(attachment.request('ADD'))
-          await later(Math.random() * 2.5 * duration)
-          child.signal('SIGKILL')
-          if ((await child.ended).signal === 'SIGKILL') killed++
+          const { signal } = await interruptedAdd(attachment, 'SIGKILL', 2.5 * duration)
+          if (signal === 'SIGKILL') killed++
           const { status, stdout } = await network.start(attachment.request('DEL')).ended
           if (status !== 0) t.fail(`DEL of run ${run}: ${stdout}`)
           assertSame(t, container, `run ${run}`)
@@ -119,32 +94,7 @@ t.test('kill -9 at random moments of 60 ADDs, each followed by DEL, leaves nothi
 t.test('SIGTERM, SIGINT or SIGHUP at random moments: either a complete ADD or nothing', t =>
   withHost(t, async host => {
     await createLan(host)
-    const network = macvlanNetwork(host, { hostAccess: true })
-    const duration = durationOfAdd(network)
-    const before = snapshot(host)
-    const container = host.createContainer()
-    let undone = 0
-    for (let run = 0; run < 24; run++) {
-      const attachment = network.attachment({ container, containerId: `stopped-${run}` })
-      const adding = attachment.addBeside(child => {
-        const signal = (['SIGTERM', 'SIGINT', 'SIGHUP'] as const)[run % 3] ?? 'SIGTERM'
-        setTimeout(() => child.signal(signal), Math.random() * 1.3 * duration)
-      })
-      const failure = await adding.then(
-        () => undefined,
-        (error: Error) => error,
-      )
-      if (failure === undefined) {
-        t.equal(attachment.check().stdout, '', 'complete')
-        attachment.del()
-      } else {
-        undone++
-        t.match(failure.message, /"code": 107|ended with SIG/)
-      }
-      t.same(container.links(), ['lo'])
-      t.same(differences(before, snapshot(host)), [], failure?.message ?? 'complete, and deleted again')
-    }
-    t.ok(undone > 0, `${undone} undone`)
+    await assertUndoneBySignals(t, macvlanNetwork(host, { hostAccess: true }), 24)
   }),
 )
 

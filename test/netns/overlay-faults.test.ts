@@ -4,7 +4,10 @@ import t from 'tap'
 import {
   type ClusterHost,
   differences,
+  durationOfAdd,
+  failEveryStep,
   goPluginDirectory,
+  interruptedAdd,
   type Network,
   pluginDirectory,
   repetitions,
@@ -16,7 +19,7 @@ import { overlayOn, ownRanges, staticPeers } from './overlay-fixture.ts'
 /** The tables of the firewall without anything of a container in them: they stay for the next one. */
 function isEmptyTable(line: string): boolean {
   if (!line.startsWith('+ nftables ') || line.includes('"elem"')) return false
-  return /"table":"cnikit"/.test(line) || /"(name|table)":"cnikit"/.test(line)
+  return /"(name|table)":"cnikit"/.test(line)
 }
 
 /** What a host may keep: empty tables. */
@@ -49,44 +52,21 @@ for (const [name, { config, prepare, path = pluginDirectory }] of Object.entries
   t.test(`every step of ADD is undone: ${name}`, t =>
     withCluster(t, { hosts: 1 }, cluster => {
       const host = cluster.host(1)
-      host.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+      host.allowForwarding()
       const network = overlayOn(cluster, host, config?.(host))
       prepare?.(network)
       const container = host.createContainer()
       const before = snapshot(host)
       const namespaces = host.namedNamespaces()
-      let steps = 0
-      for (;;) {
-        const environment = { CNIKIT_FAIL_STEP: String(steps + 1), CNI_PATH: path }
-        const attachment = network.attachment({ container, environment })
-        const answer = attachment.tryAdd()
-        if (answer.status === 0) {
-          attachment.del()
-          break
-        }
-        steps++
-        t.match(answer.error?.msg, /CNIKIT_FAIL_STEP/, `step ${steps}`)
-        t.match(answer.error?.details, /failed in step/)
-        t.notMatch(answer.error?.details, /cannot undo/)
-        t.same(container.links(), ['lo'], `step ${steps}: the container`)
-        t.same(host.namedNamespaces(), namespaces, `step ${steps}: the namespaces`)
-        t.same(lasting(before, host), [], `step ${steps}: the host`)
-      }
+      const options = { container, environment: { CNI_PATH: path } }
+      const { steps, attachment } = failEveryStep(t, network, options, claim => {
+        t.same(host.namedNamespaces(), namespaces, `${claim}: the namespaces`)
+        t.same(lasting(before, host), [], `${claim}: the host`)
+      })
+      attachment.del()
       t.ok(steps > 3, `${steps} steps`)
     }),
   )
-}
-
-const later = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
-
-/** How long an ADD takes here and now. */
-function durationOfAdd(network: Network): number {
-  const attachment = network.attachment()
-  const start = performance.now()
-  attachment.add()
-  const duration = performance.now() - start
-  attachment.del()
-  return duration
 }
 
 const runs = repetitions(60)
@@ -102,12 +82,9 @@ t.test(`kill -9 at random moments of ${runs} ADDs, each followed by DEL, leaves 
     const work = async (container: ReturnType<ClusterHost['createContainer']>, count: number) => {
       for (let run = 0; run < count; run++) {
         const attachment = network.attachment({ container })
-        const child = network.start(attachment.request('ADD'))
-        await later(Math.random() * 2 * duration)
-        child.signal('SIGKILL')
-        if ((await child.ended).signal === 'SIGKILL') killed++
-        const del = network.start(attachment.request('DEL'))
-        const { status, stdout } = await del.ended
+        const { signal } = await interruptedAdd(attachment, 'SIGKILL', 2 * duration)
+        if (signal === 'SIGKILL') killed++
+        const { status, stdout } = await network.start(attachment.request('DEL')).ended
         if (status !== 0) t.fail(stdout)
       }
     }
@@ -131,12 +108,8 @@ t.test('kill -9 without a DEL, and GC afterwards, leaves nothing', t =>
     const duration = durationOfAdd(network)
     const containers = host.createContainers(repetitions(15))
     const before = snapshot(host)
-    for (const container of containers) {
-      const child = network.start(network.attachment({ container }).request('ADD'))
-      await later(Math.random() * 1.5 * duration)
-      child.signal('SIGKILL')
-      await child.ended
-    }
+    for (const container of containers)
+      await interruptedAdd(network.attachment({ container }), 'SIGKILL', 1.5 * duration)
     network.gc([])
     t.same(
       differences(before, snapshot(host)).filter(line => !/^[-+] nftables .*"cnikit"/.test(line)),
@@ -149,7 +122,7 @@ t.test('kill -9 without a DEL, and GC afterwards, leaves nothing', t =>
 t.test('SIGTERM undoes what ADD has done', t =>
   withCluster(t, { hosts: 1 }, async cluster => {
     const host = cluster.host(1)
-    host.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+    host.allowForwarding()
     const network = overlayOn(cluster, host, { controlPlane: staticPeers(cluster) })
     const duration = durationOfAdd(network)
     const containers = host.createContainers(repetitions(20))
@@ -157,10 +130,7 @@ t.test('SIGTERM undoes what ADD has done', t =>
     let interrupted = 0
     for (const container of containers) {
       const attachment = network.attachment({ container })
-      const child = network.start(attachment.request('ADD'))
-      await later(Math.random() * 1.2 * duration)
-      child.signal('SIGTERM')
-      const { status, stdout } = await child.ended
+      const { status, stdout } = await interruptedAdd(attachment, 'SIGTERM', 1.2 * duration)
       if (status === 0) attachment.del()
       else if (stdout.includes('"code": 107')) interrupted++
       t.same(lasting(before, host), [])

@@ -4,6 +4,7 @@ import t from 'tap'
 import { cniVersions } from '../../lib/cni/types.ts'
 import {
   assertSameSnapshot,
+  failEveryStep,
   goPluginDirectory,
   type Host,
   Network,
@@ -115,16 +116,10 @@ t.test('an ADD that static refuses, and one that fails later, change nothing', t
     hostWithGateways(host)
     const before = snapshot(host)
     const container = host.createContainer()
-    for (let step = 1; ; step++) {
-      const environment = { CNIKIT_FAIL_STEP: String(step) }
-      const { status } = network(host).attachment({ container, environment }).tryAdd()
-      if (status === 0) {
-        t.ok(step > 3, `${step - 1} steps were made to fail`)
-        break
-      }
-      t.same(container.links(), ['lo'], `step ${step}: the container`)
-      assertSameSnapshot(t, before, snapshot(host), `step ${step}: the host`)
-    }
+    const { steps } = failEveryStep(t, network(host), { container }, claim =>
+      assertSameSnapshot(t, before, snapshot(host), `${claim}: the host`),
+    )
+    t.ok(steps > 2, `${steps} steps were made to fail`)
   }),
 )
 

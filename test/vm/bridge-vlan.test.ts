@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import {
   type Attachment,
   assertSameSnapshot,
+  failEveryStep,
   goPluginDirectory,
   type Host,
   Network,
@@ -247,14 +248,9 @@ t.test('ADD with a trunk that fails at any step leaves the host as it was', t =>
     const neighbour = network.attach()
     const before = snapshot(host)
     const container = host.createContainer()
-    let steps = 0
-    for (;;) {
-      const environment = { CNIKIT_FAIL_STEP: String(steps + 1) }
-      if (network.attachment({ container, environment }).tryAdd().status === 0) break
-      steps++
-      assertSameSnapshot(t, before, snapshot(host), `step ${steps}`)
-      t.same(container.links(), ['lo'])
-    }
+    const { steps } = failEveryStep(t, network, { container }, claim =>
+      assertSameSnapshot(t, before, snapshot(host), claim),
+    )
     t.ok(steps >= 3)
     t.equal(neighbour.check().stdout, '')
   }),

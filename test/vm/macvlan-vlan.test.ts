@@ -4,6 +4,7 @@ import t from 'tap'
 import {
   deleteNamespaces,
   differences,
+  failEveryStep,
   goPluginDirectory,
   type Host,
   type NetworkNamespace,
@@ -142,15 +143,7 @@ t.test('a failure at any step of ADD leaves no VLAN', t =>
     createTrunk(host)
     const container = host.createContainer()
     const before = snapshot(host)
-    for (let failing = 1; ; failing++) {
-      const environment = { CNIKIT_FAIL_STEP: String(failing) }
-      const one = network(host).attachment({ container, containerId: 'fails', environment })
-      const { status, error } = one.tryAdd()
-      if (status === 0) break
-      t.notMatch(error?.details, /cannot undo/, `step ${failing}`)
-      t.same(container.links(), ['lo'])
-      t.same(differences(before, snapshot(host)), [], `step ${failing}`)
-    }
+    failEveryStep(t, network(host), { container }, claim => t.same(differences(before, snapshot(host)), [], claim))
   }),
 )
 

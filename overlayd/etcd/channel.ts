@@ -24,6 +24,11 @@ export interface StreamHandlers<A> {
   ended(error: EtcdError): void
 }
 
+export interface OpenStream {
+  /** @param reason why, as etcd's last answer tells it; a stale token is told from the others by it */
+  close(reason?: string): void
+}
+
 const CONNECT_TIMEOUT_MS = 2_000
 /** gRPC's prefix of a message: compressed or not, length. */
 const PREFIX_BYTES = 5
@@ -75,15 +80,10 @@ export class Channel {
    * A question whose answers come as they arise. etcd is told to end it when its member has no leader, so that a member
    * that is cut off from the others does not just fall silent.
    */
-  stream<Q, A>(
-    call: Call<Q, A>,
-    request: Q,
-    token: string | undefined,
-    handlers: StreamHandlers<A>,
-  ): { close(): void } {
+  stream<Q, A>(call: Call<Q, A>, request: Q, token: string | undefined, handlers: StreamHandlers<A>): OpenStream {
     const stream = this.#open(call, { hasleader: 'true', ...authorization(token) }, handlers)
     stream.write(request)
-    return { close: () => stream.fail(Status.cancelled, 'closed') }
+    return { close: (reason = 'closed') => stream.fail(Status.cancelled, reason) }
   }
 
   #open<Q, A>(call: Call<Q, A>, headers: Readonly<Record<string, string>>, handlers: StreamHandlers<A>) {

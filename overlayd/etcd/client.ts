@@ -2,7 +2,7 @@
  * etcd's cluster: calls go to one member and, when that one fails, to the next. Tokens are fetched and renewed here.
  */
 
-import { Channel, type StreamHandlers, type TlsFiles } from './channel.ts'
+import { Channel, type OpenStream, type StreamHandlers, type TlsFiles } from './channel.ts'
 import { EtcdError, Status } from './errors.ts'
 import { authenticate, type Call } from './rpc.ts'
 
@@ -81,7 +81,7 @@ export class EtcdClient {
   }
 
   /** A question whose answers come as they arise. A lost stream is the caller's to open again. */
-  async stream<Q, A>(call: Call<Q, A>, request: Q, handlers: StreamHandlers<A>): Promise<{ close(): void }> {
+  async stream<Q, A>(call: Call<Q, A>, request: Q, handlers: StreamHandlers<A>): Promise<OpenStream> {
     const channel = this.#channel
     const token = await this.#authenticate(channel)
     return channel.stream(call, request, token, {

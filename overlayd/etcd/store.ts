@@ -157,7 +157,8 @@ export class Store {
           if (answer.canceled) {
             const compacted = (answer.compactRevision ?? 0) > 0
             cancelled = { ...streamEnd(0, answer.cancelReason || 'cancelled by etcd'), compacted }
-            stream.close()
+            // With its reason: etcd refuses a stale token in an answer, too, and the client has to get another.
+            stream.close(cancelled.reason)
             return
           }
           // The answer to the creation has etcd's revision, not that up to which events were sent.

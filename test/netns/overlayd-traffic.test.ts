@@ -1,9 +1,10 @@
 /** Traffic between containers while agents and etcd come and go. */
 
+import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { type Child, type Host, type NetworkNamespace, until } from '../harness/index.ts'
 import { ownAddresses } from './overlay-fixture.ts'
-import { type Agents, agentNetwork, pings, rowsOn, withAgents } from './overlayd-fixture.ts'
+import { type Agents, agentNetwork, rowsOn, withAgents } from './overlayd-fixture.ts'
 
 /** A ping every 10 ms, until it is asked for its result: packets that were sent and got no reply. */
 class Stream {
@@ -37,14 +38,12 @@ class Stream {
   }
 }
 
-const pause = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
-
 /** Two containers on two hosts, and pings of both families between them while something is done. */
 async function underTraffic(t: Test, { cluster }: Agents, work: () => Promise<void>): Promise<void> {
   const [one, other] = cluster.hosts.slice(0, 2).map(host => agentNetwork(cluster, host).attach())
   if (one === undefined || other === undefined) throw new Error('two hosts are wanted')
   const addresses = ownAddresses(other)
-  for (const address of addresses) t.ok(pings(one.container, address), `${address} answers`)
+  for (const address of addresses) t.ok(one.container.pings(address, 1), `${address} answers`)
   const streams = addresses.map(address => new Stream(cluster.host(1), one.container, address))
   await pause(300)
   await work()
@@ -151,13 +150,20 @@ t.test('history that is compacted while a host is cut off', t =>
     etcd.compact()
     t.same(rowsOn(cluster.host(2)), before, 'cut off, it keeps what it has')
     cluster.host(2).reconnect()
+    // The kernel asks for the hosts' own MAC addresses once a second only, and has just asked in vain.
+    await until(
+      'the underlay passes packets both ways',
+      () =>
+        cluster.host(1).pings(cluster.host(2).underlay.ipv4, 1) &&
+        cluster.host(2).pings(cluster.host(1).underlay.ipv4, 1),
+    )
     const isKnown = (address: string) => rowsOn(cluster.host(2)).some(row => row.startsWith(`${address} `))
     await until(
       'the tables are those of now',
       () => [staying, coming].flatMap(ownAddresses).every(isKnown) && !ownAddresses(leaving).some(isKnown),
     )
     await agent(2).says(/"endpoints\/web\/".*"compacted":true/)
-    for (const address of [staying, coming].flatMap(ownAddresses)) t.ok(pings(far.container, address), address)
+    for (const address of [staying, coming].flatMap(ownAddresses)) t.ok(far.container.pings(address, 1), address)
     for (const attachment of [staying, coming, far]) {
       t.equal(attachment.check().status, 0)
       attachment.del()

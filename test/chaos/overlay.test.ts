@@ -18,6 +18,7 @@ import {
   repetitions,
   until,
 } from '../harness/index.ts'
+import { ownAddresses } from '../netns/overlay-fixture.ts'
 import { type Agents, withAgents } from '../netns/overlayd-fixture.ts'
 
 const HOSTS = 5
@@ -44,8 +45,6 @@ function networksOn(host: ClusterHost): Network[] {
 }
 
 const nameOf = ({ network }: Attachment): string => String(network.config.name)
-const addressesOf = ({ result }: Attachment): string[] =>
-  (result.ips ?? []).filter(ip => ip.interface === 0).map(({ address }) => address.replace(/\/.*/, ''))
 const macOf = ({ result }: Attachment): string => result.interfaces?.[0]?.mac ?? ''
 
 /** ADD, again and again while the agent is away, as runtimes do. */
@@ -110,7 +109,7 @@ function wanted(host: ClusterHost, living: readonly Attachment[]): string[] {
         const [mac, address] = [macOf(attachment), (other as ClusterHost).underlay.ipv4]
         lines.add(`${name} tunnel ${mac} ${address}`)
         lines.add(`${name} bridge ${mac}`)
-        for (const one of addressesOf(attachment)) lines.add(`${name} neighbour ${one} ${mac}`)
+        for (const one of ownAddresses(attachment)) lines.add(`${name} neighbour ${one} ${mac}`)
         lines.add(`${name} tunnel 00:00:00:00:00:00 ${address}`)
         lines.add(`${name} peer ${address}`)
       }
@@ -140,7 +139,7 @@ function ping(t: Test, living: readonly Attachment[], random: (below: number) =>
     const peers = living.filter(one => from !== undefined && one !== from && nameOf(one) === nameOf(from))
     const to = peers[random(peers.length || 1)]
     if (from === undefined || to === undefined) continue
-    for (const address of addressesOf(to))
+    for (const address of ownAddresses(to))
       t.ok(
         from.container.pings(address),
         `${nameOf(from)}: ${from.containerId} reaches ${to.containerId} at ${address}`,

@@ -60,6 +60,11 @@ export class NetworkNamespace {
       .map(address => `${address.local}/${address.prefixlen}`)
   }
 
+  /** The MAC address of a link. */
+  macOf(ifname: string): string {
+    return String(this.show('link', 'show', 'dev', ifname)[0]?.address)
+  }
+
   /** Lets it forward in both families. Plugins turn that on, and nobody off again: others may rely on it by then. */
   allowForwarding(): void {
     this.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
@@ -68,6 +73,13 @@ export class NetworkNamespace {
   /** One ping, and whether it is answered. Where none is expected, `seconds` need not be many. */
   pings(address: string, seconds = 2): boolean {
     return this.execute(['ping', '-n', '-q', '-c', '1', '-W', String(seconds), address]).status === 0
+  }
+
+  /** One ping of so many bytes of IP packet that may not be fragmented. */
+  pingsUnfragmented(address: string, bytes: number): boolean {
+    const payload = bytes - 8 - (address.includes(':') ? 40 : 20)
+    const command = ['ping', '-n', '-q', '-c', '1', '-W', '2', '-M', 'do', '-s', String(payload), address]
+    return this.execute(command).status === 0
   }
 }
 

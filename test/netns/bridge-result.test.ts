@@ -2,17 +2,14 @@
 
 import t from 'tap'
 import { type CniVersion, cniVersions } from '../../lib/cni/types.ts'
-import { type Attachment, hostLocal, Network, type NetworkNamespace, subnets, withHost } from '../harness/index.ts'
-
-const macOf = (inside: NetworkNamespace, name: string): string =>
-  String(inside.show('link', 'show', 'dev', name)[0]?.address)
+import { type Attachment, hostLocal, Network, subnets, withHost } from '../harness/index.ts'
 
 /** The interfaces as the kernel has them, in the order that users rely on. */
 function liveInterfaces({ network, container, port }: Attachment) {
   return [
-    { name: 'br0', mac: macOf(network.host, 'br0') },
-    { name: port, mac: macOf(network.host, port) },
-    { name: 'eth0', mac: macOf(container, 'eth0'), sandbox: container.path },
+    { name: 'br0', mac: network.host.macOf('br0') },
+    { name: port, mac: network.host.macOf(port) },
+    { name: 'eth0', mac: container.macOf('eth0'), sandbox: container.path },
   ]
 }
 

@@ -2,70 +2,27 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { type Cluster, type ClusterHost, type Station, withCluster } from '../harness/cluster.ts'
-import { type Answer, answerOf, type Child, mustRunPlugin, Network, runPlugin, startPlugin } from '../harness/index.ts'
+import {
+  type Answer,
+  answerOf,
+  type Child,
+  type ClusterHost,
+  Etcd,
+  mustRunPlugin,
+  Network,
+  runPlugin,
+  startPlugin,
+  until,
+  withCluster,
+} from '../harness/index.ts'
 
 const agentProgram = fileURLToPath(new URL('./blocks-agent.js', import.meta.url))
 
 /** How long others leave a silent node's blocks alone, in these tests. */
 const DEAD_AFTER = 6
-
-class Etcd {
-  readonly station: Station
-  readonly #directory: string
-  readonly #cluster: Cluster
-  #child: Child | undefined
-
-  constructor(cluster: Cluster) {
-    this.#cluster = cluster
-    this.station = cluster.connect('etcd')
-    this.#directory = join(cluster.underlay.directory, 'etcd')
-  }
-
-  get url(): string {
-    return `http://${this.station.underlay.ipv4}:2379`
-  }
-
-  async start(): Promise<void> {
-    const argv = ['/usr/bin/etcd', '--data-dir', this.#directory, '--listen-client-urls', this.url]
-    const peer = `http://${this.station.underlay.ipv4}:2380`
-    this.#child = this.#cluster.underlay.start(
-      [
-        ...argv,
-        '--advertise-client-urls',
-        this.url,
-        '--listen-peer-urls',
-        peer,
-        '--initial-advertise-peer-urls',
-        peer,
-      ].concat('--initial-cluster', `default=${peer}`, '--unsafe-no-fsync'),
-      { inside: this.station },
-    )
-    await this.#child.says(/ready to serve client requests|serving insecure client requests/)
-  }
-
-  async stop(): Promise<void> {
-    await this.#child?.stop('SIGKILL')
-  }
-
-  keys(prefix: string): string[] {
-    const argv = [
-      '/usr/bin/etcdctl',
-      `--endpoints=${this.url}`,
-      'get',
-      '--prefix',
-      '--keys-only',
-      `/cnikit/v1/${prefix}`,
-    ]
-    const text = this.station.output(argv, { environment: { ETCDCTL_API: '3', PATH: '/usr/bin:/bin' } })
-    return text
-      .split('\n')
-      .filter(Boolean)
-      .map(key => key.slice('/cnikit/v1/'.length))
-  }
-}
 
 /** A host with its agent, and the networks on it. */
 class Node {
@@ -83,7 +40,7 @@ class Node {
   }
 
   async start(): Promise<void> {
-    const argv = [process.execPath, agentProgram, this.name, this.#etcd.url, String(DEAD_AFTER), '1']
+    const argv = [process.execPath, agentProgram, this.name, ...this.#etcd.endpoints, String(DEAD_AFTER), '1']
     this.#agent = this.host.start(argv)
     await this.#agent.says(/listening/)
   }
@@ -123,8 +80,7 @@ const pool = { subnet: '10.1.0.0/22', blockLength: 28, coolDown: 60 }
 
 async function withNodes(t: Test, count: number, use: (nodes: readonly Node[], etcd: Etcd) => Promise<void>) {
   await withCluster(t, { hosts: count }, async cluster => {
-    const etcd = new Etcd(cluster)
-    await etcd.start()
+    const etcd = await Etcd.start(cluster)
     const nodes = cluster.hosts.map(host => new Node(host, etcd))
     await Promise.all(nodes.map(node => node.start()))
     await use(nodes, etcd)
@@ -135,14 +91,6 @@ function addressIn({ result, stdout }: Answer): string {
   const address = result?.ips?.[0]?.address
   if (address === undefined) throw new Error(`no address: ${stdout}`)
   return address.replace(/\/.*/, '')
-}
-
-/** Waits until something holds: it may take as long as agents take. */
-async function until(holds: () => boolean): Promise<void> {
-  for (let wait = 0; !holds(); wait++) {
-    if (wait === 300) throw new Error(`it never came to be: ${holds}`)
-    await new Promise(resolve => setTimeout(resolve, 100))
-  }
 }
 
 /** The two of a cluster of two. */
@@ -172,7 +120,10 @@ t.test("on five hosts that take and give back at the same time, no address is an
     }
     await Promise.all(nodes.flatMap(node => [1, 2, 3].map(lane => work(node, lane))))
     t.equal(given.size, 5 * 3 * 8)
-    await until(() => nodes.flatMap(node => node.blocks()).length === etcd.keys('blocks/web/').length)
+    await until(
+      'etcd and the hosts agree',
+      () => nodes.flatMap(node => node.blocks()).length === etcd.keys('blocks/web/').length,
+    )
     const blocks = nodes.flatMap(node => node.blocks())
     t.equal(new Set(blocks).size, blocks.length, 'no block has two hosts')
   })
@@ -184,7 +135,7 @@ t.test('a plugin or an agent that is killed at any moment', async t => {
     const held = new Map<string, string>()
     for (let round = 0; round < 12; round++) {
       const adds = [1, 2, 3, 4].map(lane => [`k${round}-${lane}`, first.startAdd(`k${round}-${lane}`)] as const)
-      await new Promise(resolve => setTimeout(resolve, round * 3))
+      await pause(round * 3)
       if (round % 3 === 2) {
         await first.stop()
         await first.start()
@@ -216,13 +167,13 @@ t.test('etcd is away', async t => {
     t.equal(node.add('meanwhile').status, 0, 'ADD works while the block has room')
     const small = { coolDown: 0 }
     t.equal(node.del('meanwhile', small).status, 0)
-    await until(() => node.add('late').error?.code === 11)
+    await until('the block is full', () => node.add('late').error?.code === 11)
     const { error } = node.add('later')
     t.equal(error?.code, 11, 'and ends when the lease has run out')
     t.match(`${error?.msg} ${error?.details}`, /lease of this node's address blocks ran out/)
     t.equal(node.del('before').status, 0, 'DEL goes on')
     await etcd.start()
-    await until(() => node.add('again').status === 0)
+    await until('etcd is back', () => node.add('again').status === 0)
     t.equal(node.blocks().length, 1, 'nobody has taken the block: when etcd is away, no lease runs out')
   })
 })
@@ -237,7 +188,7 @@ t.test('a host that is dead loses its blocks after the stated time, and finds ou
     t.match(refused.error?.details, /node-1 1/)
     await first.stop()
     t.equal(second.add('two', { ipam: small }).error?.code, 102, 'not at once')
-    await until(() => etcd.keys('block-leases/').length === 1)
+    await until('a lease has run out', () => etcd.keys('block-leases/').length === 1)
     t.equal(addressIn(second.add('two', { ipam: small, ip: address })), address)
     t.equal(first.add('three', { ipam: small }).error?.code, 11, 'without its agent it hands out nothing any more')
     await first.start()
@@ -255,12 +206,12 @@ t.test('a host that is cut off', async t => {
     const before = first.blocks()
     first.host.disconnect()
     t.equal(first.add('two').status, 0, 'goes on for the stated time')
-    await until(() => etcd.keys('block-leases/').length === 1)
+    await until('a lease has run out', () => etcd.keys('block-leases/').length === 1)
     t.equal(first.add('three').error?.code, 11, 'and no longer')
     second.add('other')
     t.notSame(second.blocks(), before, 'its block is kept while there are others')
     first.host.reconnect()
-    await until(() => first.add('three').status === 0)
+    await until('it can ask again', () => first.add('three').status === 0)
     t.same(first.blocks(), before, 'back, it has its block')
   })
 })
@@ -276,7 +227,7 @@ t.test('an address asked for by name moves between hosts', async t => {
     second.del('moving')
     t.equal(addressIn(third.add('moving', { ip: '10.1.1.5' })), '10.1.1.5')
     third.del('moving')
-    await until(() => etcd.keys('pins/').length === 0)
+    await until('the address is given back', () => etcd.keys('pins/').length === 0)
     t.equal(addressIn(first.add('moving', { ip: '10.1.1.5' })), '10.1.1.5', 'home')
   })
 })
@@ -298,8 +249,7 @@ t.test('containers of two hosts on one network behind their interfaces reach eac
     })
     const [one, other] = attached
     t.equal(new Set(attached.flatMap(({ addresses }) => addresses)).size, 4, 'one of each family, and no two alike')
-    for (const address of other?.addresses ?? [])
-      t.equal(one?.netns.execute(['ping', '-c1', '-W3', address]).status, 0, `${address} answers`)
+    for (const address of other?.addresses ?? []) t.equal(one?.netns.pings(address, 3), true, `${address} answers`)
     for (const { options, result } of attached) {
       const withResult = { ...options, config: { ...config, prevResult: result } }
       mustRunPlugin('macvlan', { ...withResult, command: 'CHECK' })
@@ -315,7 +265,7 @@ t.test('a bridge on each host, with the same gateway and addresses of one pool',
       const attachment = network.attach()
       const { ips } = attachment.result
       t.equal(ips?.[0]?.gateway, '10.1.0.1')
-      t.equal(attachment.container.execute(['ping', '-c1', '-W3', '10.1.0.1']).status, 0, 'the gateway answers')
+      t.equal(attachment.container.pings('10.1.0.1', 3), true, 'the gateway answers')
       attachment.check()
       attachment.del()
       return ips?.[0]?.address
@@ -332,8 +282,8 @@ t.test('blocks that are empty are given back', async t => {
     for (const id of ids) node.add(id, { ipam })
     t.ok(node.blocks().length > 1)
     for (const id of ids) node.del(id, ipam)
-    await until(() => node.blocks().length === 1)
-    await until(() => etcd.keys('blocks/web/').length === 1)
+    await until('the host has one', () => node.blocks().length === 1)
+    await until('so has etcd', () => etcd.keys('blocks/web/').length === 1)
     t.pass('all but the last')
   })
 })

@@ -15,7 +15,7 @@ import {
 } from '../harness/index.ts'
 import { ingressOn, serviceOf, startReplica, withMesh } from './mesh-cluster-fixture.ts'
 import { overlayOn, ownAddresses, staticPeers } from './overlay-fixture.ts'
-import { agentNetwork, pings, rowsOn, withAgents } from './overlayd-fixture.ts'
+import { agentNetwork, rowsOn, withAgents } from './overlayd-fixture.ts'
 import { startListener } from './socket-fixture.ts'
 
 interface Finding {
@@ -103,7 +103,7 @@ for (const [family, overhead] of [
       const controlPlane = staticPeers(cluster, family)
       const [first, second] = attachConfigured(cluster, cluster.hosts.slice(0, 2), { controlPlane })
       if (first === undefined || second === undefined) throw new Error('two attachments were asked for')
-      t.ok(pings(first.container, ownAddresses(second)[0] ?? ''))
+      t.ok(first.container.pings(ownAddresses(second)[0] ?? '', 1))
       const host = cluster.host(1)
       const [other, absent] = [cluster.host(2), cluster.host(3)].map(({ underlay }) => underlay[family])
       const { networks } = document(t, host, 0, 'networks')

@@ -29,15 +29,19 @@ export function inside<T>(namespace: NetworkNamespace, run: () => T): T {
   })
 }
 
-/** Gives the function a netfilter socket of the namespace. */
-export function withNetfilter<T>(namespace: NetworkNamespace, use: (socket: NetlinkSocket) => T): T {
-  const socket = inside(namespace, () => new NetlinkSocket(NetlinkProtocol.netfilter))
+/** Gives the function a netlink socket of the namespace. */
+export function withNetlink<T>(namespace: NetworkNamespace, protocol: number, use: (socket: NetlinkSocket) => T): T {
+  const socket = inside(namespace, () => new NetlinkSocket(protocol))
   try {
     return use(socket)
   } finally {
     socket.close()
   }
 }
+
+/** Gives the function a netfilter socket of the namespace. */
+export const withNetfilter = <T>(namespace: NetworkNamespace, use: (socket: NetlinkSocket) => T): T =>
+  withNetlink(namespace, NetlinkProtocol.netfilter, use)
 
 /** A prefix that the test wrote itself. */
 export function prefix(text: string): Prefix {

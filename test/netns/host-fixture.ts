@@ -35,15 +35,12 @@ export const run = (host: Host, command: string, keys: object = {}, options: Hos
 export const mustRun = (host: Host, command: string, keys: object = {}, options: HostOptions = {}): Answer =>
   mustRunPlugin('host', optionsOf(host, command, keys, options))
 
-/** The MAC address of a link of the host. */
-export const macOf = (host: Host, name: string): string => String(host.show('link', 'show', 'dev', name)[0]?.address)
-
 /** A host with the uplink of createOutside(), and what its result is: interfaces, ips, routes. */
 export function prepareUplink(host: Host) {
   createOutside(host)
   const { host: ours, outside } = outsideAddresses
   return {
-    interfaces: [{ name: 'uplink', mac: macOf(host, 'uplink'), mtu: 1500 }],
+    interfaces: [{ name: 'uplink', mac: host.macOf('uplink'), mtu: 1500 }],
     ips: [
       { interface: 0, address: `${ours.ipv4}/24`, gateway: outside.ipv4 },
       { interface: 0, address: `${ours.ipv6}/64`, gateway: outside.ipv6 },

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { type CniVersion, cniVersions } from '../../lib/cni/types.ts'
 import { assertSameSnapshot, type Host, snapshot, withHost } from '../harness/index.ts'
-import { macOf, mustRun, prepareUplink, run } from './host-fixture.ts'
+import { mustRun, prepareUplink, run } from './host-fixture.ts'
 
 /** Without name servers, which are the machine's. */
 function withoutDns(answer: { readonly result: object | undefined }): object {
@@ -309,7 +309,7 @@ t.test('on a host without a network ADD says that it may be tried again', t =>
     host.ip('link add eth1 type bridge\naddr add 10.1.0.1/24 dev eth1')
     t.match(run(host, 'ADD').error, { code: 11, msg: /^no interface of the host is up/ })
     host.ip('link set eth1 up')
-    t.equal(macOf(host, 'eth1'), mustRun(host, 'ADD').result?.interfaces?.[0]?.mac)
+    t.equal(host.macOf('eth1'), mustRun(host, 'ADD').result?.interfaces?.[0]?.mac)
     t.match(run(host, 'ADD', { interfaces: ['eth2'] }).error, { code: 11, msg: /"interfaces" \["eth2"\]/ })
   }),
 )

@@ -4,7 +4,7 @@
  *     host: uplink 10.88.0.250 ── port ── sw 10.88.0.1 (a bridge in the namespace "lan", the gateway too)
  */
 
-import { type Host, Network, type NetworkNamespace } from '../harness/index.ts'
+import { type Host, Network, type NetworkNamespace, until } from '../harness/index.ts'
 
 export const lanAddresses = {
   host: { ipv4: '10.88.0.250', ipv6: 'fd00:88::250' },
@@ -45,7 +45,7 @@ addr add ${lanAddresses.gateway.ipv6}/64 dev sw nodad`)
   // Asked for a link, a newer kernel looks at its carrier; by itself it may do so a second later, and until then the
   // bridge's port is closed.
   host.show('link', 'show', 'dev', master)
-  await eventually('the switch is ready', () => operState(lan, 'port') === 'UP' && operState(lan, 'sw') === 'UP')
+  await until('the switch is ready', () => operState(lan, 'port') === 'UP' && operState(lan, 'sw') === 'UP', 10)
   return lan
 }
 
@@ -74,12 +74,4 @@ export function interfaceOf(container: NetworkNamespace, ifname = 'eth0') {
   >('link', 'show', 'dev', ifname)
   if (link === undefined) throw new Error(`no "${ifname}" in ${container.name}`)
   return link
-}
-
-/** Waits for what takes a moment: the kernel clears a namespace up after its last name is gone. Throws after 10 s. */
-export async function eventually(claim: string, holds: () => boolean): Promise<void> {
-  for (const start = Date.now(); !holds(); ) {
-    if (Date.now() - start > 10_000) throw new Error(`not in 10 seconds: ${claim}`)
-    await new Promise(resolve => setTimeout(resolve, 20))
-  }
 }

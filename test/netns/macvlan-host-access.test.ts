@@ -6,25 +6,15 @@ import {
   ask,
   deleteNamespaces,
   differences,
-  type Host,
   repetitions,
   snapshot,
   startPeer,
+  until,
   withHost,
 } from '../harness/index.ts'
-import {
-  createLan,
-  eventually,
-  interfaceOf,
-  lanAddresses,
-  lanAddressing,
-  macvlanNetwork,
-  master,
-} from './macvlan-fixture.ts'
+import { createLan, interfaceOf, lanAddresses, lanAddressing, macvlanNetwork, master } from './macvlan-fixture.ts'
 
 const shim = hostAccessName('lannet')
-
-const macOf = (host: Host, link: string) => host.show<{ address: string }[]>('link', 'show', 'dev', link)[0]?.address
 
 t.test('the host reaches its containers and they reach it, in both families, TCP and UDP', t =>
   withHost(t, async host => {
@@ -57,13 +47,13 @@ t.test('others on the network go on finding the host at its own MAC address alon
   withHost(t, async host => {
     const lan = await createLan(host)
     const one = macvlanNetwork(host, { hostAccess: true }).attach()
-    const shimMac = macOf(host, shim) ?? 'none'
+    const shimMac = host.macOf(shim)
     const seen = () => lan.output(['ip', 'neigh']) + lan.output(['bridge', 'fdb', 'show', 'br', 'sw'])
     for (const address of one.addresses) t.ok(host.pings(address))
     for (const address of [lanAddresses.host.ipv4, lanAddresses.host.ipv6]) {
       lan.output(['ip', 'neigh', 'flush', 'dev', 'sw'])
       t.ok(lan.pings(address))
-      t.match(lan.output(['ip', 'neigh', 'show', address]), macOf(host, master) ?? 'none', `${address} is the master's`)
+      t.match(lan.output(['ip', 'neigh', 'show', address]), host.macOf(master), `${address} is the master's`)
     }
     t.notMatch(seen(), shimMac, "the host's link to its containers has never been heard of")
   }),
@@ -80,7 +70,7 @@ t.test('there is one link for each network, listed in the result, which goes wit
       [own, link],
       [
         { name: 'eth0', sandbox: one.container.path },
-        { name: shim, mac: macOf(host, shim), mtu: 1500 },
+        { name: shim, mac: host.macOf(shim), mtu: 1500 },
       ],
     )
     t.equal(link?.sandbox, undefined, 'a link of the host')
@@ -185,10 +175,10 @@ t.test('when somebody has deleted the link, the next ADD makes it again, with th
     await createLan(host)
     const network = macvlanNetwork(host, { hostAccess: true })
     const one = network.attach()
-    const mac = macOf(host, shim)
+    const mac = host.macOf(shim)
     host.ip(`link del ${shim}`)
     const two = network.attach()
-    t.equal(macOf(host, shim), mac)
+    t.equal(host.macOf(shim), mac)
     t.ok(host.pings(two.address))
     host.ip(`link set ${shim} down`)
     network.attach()
@@ -269,7 +259,7 @@ t.test('the routes go with a container whose namespace the kernel still clears u
     const one = network.attach()
     deleteNamespaces([one.container.name])
     one.del()
-    await eventually('the master is free', () => host.links().length === 2)
+    await until('the master is free', () => host.links().length === 2, 10)
     t.same(host.links(), ['lo', master])
   }),
 )

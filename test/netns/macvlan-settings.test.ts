@@ -1,8 +1,8 @@
 /** Settings of macvlan's interface, and what others on the network are told of it. */
 
 import t from 'tap'
-import { type Attachment, withHost } from '../harness/index.ts'
-import { createLan, eventually, interfaceOf, lanAddressing, macvlanNetwork, master } from './macvlan-fixture.ts'
+import { type Attachment, until, withHost } from '../harness/index.ts'
+import { createLan, interfaceOf, lanAddressing, macvlanNetwork, master } from './macvlan-fixture.ts'
 
 t.test("the MTU is the master's, or that of the configuration", t =>
   withHost(t, async host => {
@@ -74,7 +74,7 @@ t.test('others on the network learn at once where an address is now: gratuitous 
     const { address: mac } = interfaceOf(one.container)
     for (const address of one.addresses) {
       const known = () => lan.output(['ip', 'neigh', 'show', address])
-      await eventually(`${address} is known at ${mac}`, () => known().includes(mac))
+      await until(`${address} is known at ${mac}`, () => known().includes(mac), 10)
       t.match(known(), mac, address)
     }
   }),

@@ -1,5 +1,6 @@
 /** What services on a cluster go through: restarts, draining, hosts that are away, GC. */
 
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { until } from '../harness/until.ts'
 import { ingressOn, serviceOf, startReplica, tellAgent, whoAnswers, withMesh } from './mesh-cluster-fixture.ts'
@@ -23,7 +24,7 @@ t.test('an agent that is restarted rewrites nothing, and no connection breaks', 
     talk.signal('SIGUSR1')
     await talk.says(/^2 replica/m)
     await agent(2).start()
-    await new Promise(resolve => setTimeout(resolve, 1500))
+    await pause(1500)
     t.same(tables(), before, 'rules, elements and handles are the same')
     talk.signal('SIGUSR1')
     await talk.says(/^3 replica/m)
@@ -64,7 +65,7 @@ t.test('a replica that drains gets no new connections and keeps its own; one tha
     )
     leaves.attachment.del()
     await until('it is forgotten', () => tellAgent(two, 'services', {}).replicas.length === 1)
-    await new Promise(resolve => setTimeout(resolve, 200))
+    await pause(200)
     await says(1, 3, stays.name)
   }),
 )

@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { callAgent } from '../../lib/overlay/agent-client.ts'
 import type { AgentAnswer, AgentRequest, AgentVerb, ServicePort } from '../../lib/overlay/agent-protocol.ts'
 import { type Attachment, type ClusterHost, Network, type NetworkNamespace, pluginDirectory } from '../harness/index.ts'
-import { answers, peer } from './mesh-fixture.ts'
+import { answers, startServer } from './mesh-fixture.ts'
 import { type Agents, withAgents } from './overlayd-fixture.ts'
 
 /** A cluster whose agents make load balancers of the plugins under test. */
@@ -52,11 +52,9 @@ let made = 0
 
 /** Attaches a container that is a replica of the services, and has it serve. */
 export async function startReplica(network: Network, services: readonly object[]): Promise<Replica> {
-  const host = network.host
   const attachment = network.attach({ config: { services } })
   const name = `replica${++made}`
-  const child = host.start(peer('serve', name, 80, 81, 82), { inside: attachment.container })
-  await child.says(/listening/)
+  await startServer(network.host, attachment.container, name)
   return { name, attachment, container: attachment.container }
 }
 

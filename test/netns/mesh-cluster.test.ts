@@ -1,5 +1,6 @@
 /** Services on a cluster: executables, agents and etcd, each host with a network and files of its own. */
 
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { until } from '../harness/until.ts'
 import { clusterNetwork, ingressOn, serviceOf, startReplica, whoAnswers, withMesh } from './mesh-cluster-fixture.ts'
@@ -134,7 +135,7 @@ t.test('affinity: a client has the same replica through every host', t =>
       await startReplica(ingressOn(cluster.host(number)), [serviceOf({ affinity: 'client', ports })])
     for (const host of hosts)
       await until('it answers', () => whoAnswers(outside, 'tcp', host.underlay.ipv4, 8080, 1)[0] !== 'refused')
-    await new Promise(resolve => setTimeout(resolve, 500))
+    await pause(500)
     const chosen = hosts.map(host => whoAnswers(outside, 'tcp', host.underlay.ipv4, 8080).join())
     t.equal(new Set(chosen).size, 1, chosen.join(' '))
     t.match(chosen[0], /^replica\d+$/)

@@ -11,7 +11,7 @@
 
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type IpAddress, parseAddress } from '../../lib/address/address.ts'
+import type { IpAddress } from '../../lib/address/address.ts'
 import { type DeclaredTable, keepTable, type TableChange } from '../../lib/firewall/nftables/declared-table.ts'
 import type { ServiceMembership } from '../../lib/overlay/agent-protocol.ts'
 import { hostTable } from '../../lib/overlay/mesh/host-table.ts'
@@ -21,6 +21,7 @@ import { publishedPorts } from '../../lib/overlay/mesh/published-port.ts'
 import { isolateGatewayBridge } from '../../lib/overlay/peers.ts'
 import { type Child, createOutside, type Host, type NetworkNamespace } from '../harness/index.ts'
 import { inside, withNetfilter } from './firewall-fixture.ts'
+import { address } from './netlink-fixture.ts'
 
 const program = join(dirname(fileURLToPath(import.meta.url)), 'mesh-peer-process.js')
 
@@ -30,13 +31,6 @@ export const peer = (...words: readonly (string | number)[]): string[] => [
   program,
   ...words.map(String),
 ]
-
-/** An address that the test wrote itself. */
-export function ip(text: string): IpAddress {
-  const address = parseAddress(text)
-  if (address === undefined) throw new TypeError(`not an address: ${text}`)
-  return address
-}
 
 export interface MeshReplica {
   readonly name: string
@@ -58,13 +52,13 @@ export interface Mesh {
 const inNetwork = (number: number) => [`10.255.0.${number}`, `fd00:255::${number}`] as const
 const onGateway = (number: number) => [`172.18.0.${number}`, `fd00:18::${number}`] as const
 
-export const ingressAddresses = onGateway(2).map(ip)
-export const balancerAddresses = inNetwork(2).map(ip)
+export const ingressAddresses = onGateway(2).map(address)
+export const balancerAddresses = inNetwork(2).map(address)
 /** The ingress namespace, for `ingressTable`. */
 export const balancer = {
   outer: 'eth1',
   outerAddresses: ingressAddresses,
-  gateways: onGateway(1).map(ip),
+  gateways: onGateway(1).map(address),
   inner: 'eth0',
   addresses: balancerAddresses,
 } as const
@@ -92,14 +86,12 @@ route add ::/0 via ${onGateway(1)[1]}
 link show`)
 }
 
-const routing = ['net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']
-
 /** Builds it with two replicas, each serving on ports 80 to 82, with its name. */
 export async function buildMesh(host: Host): Promise<Mesh> {
   const outside = createOutside(host)
   const overlay = host.createNamespace('overlay')
   const ingress = host.createNamespace('ingress')
-  host.output(['sysctl', '-qw', ...routing])
+  host.allowForwarding()
   host.ip(`
 link add docker_gwbridge type bridge
 addr add ${onGateway(1)[0]}/16 dev docker_gwbridge
@@ -114,7 +106,7 @@ link set docker_gwbridge up`)
   attach(host, overlay, ingress, 2)
   // The only port of the gateway bridge that reaches the others.
   host.ip('link set gw2 type bridge_slave isolated off')
-  ingress.output(['sysctl', '-qw', ...routing])
+  ingress.allowForwarding()
   const replicas: MeshReplica[] = []
   for (const number of [11, 12]) {
     const namespace = host.createContainer()
@@ -123,8 +115,8 @@ link set docker_gwbridge up`)
     replicas.push({
       name: `replica${number}`,
       namespace,
-      addresses: inNetwork(number).map(ip),
-      localAddresses: onGateway(number).map(ip),
+      addresses: inNetwork(number).map(address),
+      localAddresses: onGateway(number).map(address),
     })
   }
   return { host, outside, ingress, overlay, replicas }

@@ -4,7 +4,8 @@ import t from 'tap'
 import { formatAddress } from '../../lib/address/address.ts'
 import { networkTable } from '../../lib/overlay/mesh/network-table.ts'
 import { outsideAddresses, withHost } from '../harness/index.ts'
-import { answers, buildMesh, ip, isolate, isSilent, keep, pair, peer, publish, service, told } from './mesh-fixture.ts'
+import { answers, buildMesh, isolate, isSilent, keep, pair, peer, publish, service, told } from './mesh-fixture.ts'
+import { address as ip } from './netlink-fixture.ts'
 
 const { host: own } = outsideAddresses
 const transports = ['tcp', 'udp'] as const
@@ -68,7 +69,7 @@ t.test('a virtual address inside the network leads to replicas, on any port', t 
     const mesh = await buildMesh(host)
     const virtual = ['10.255.0.100', 'fd00:255::100']
     const own = ['10.255.0.3', 'fd00:255::3']
-    mesh.overlay.output(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+    mesh.overlay.allowForwarding()
     mesh.overlay.output(['sysctl', '-qw', 'net.ipv4.conf.all.send_redirects=0', 'net.ipv4.conf.br0.send_redirects=0'])
     mesh.overlay.ip(`
 addr add ${own[0]}/16 dev br0

@@ -3,7 +3,8 @@
 import t from 'tap'
 import { familyOf } from '../../lib/address/address.ts'
 import { outsideAddresses, withHost } from '../harness/index.ts'
-import { answers, buildMesh, ip, pair, peer, publish, service, told } from './mesh-fixture.ts'
+import { answers, buildMesh, pair, peer, publish, service, told } from './mesh-fixture.ts'
+import { address as ip } from './netlink-fixture.ts'
 
 const { host: own } = outsideAddresses
 const transports = ['tcp', 'udp'] as const

@@ -10,7 +10,8 @@ import { publishedPorts, type Replica } from '../../lib/overlay/mesh/published-p
 import { meshTable } from '../../lib/overlay/mesh/rules.ts'
 import { withHost } from '../harness/index.ts'
 import { countingMessages, matchesGolden, ruleset, withNetfilter } from './firewall-fixture.ts'
-import { balancer, balancerAddresses, ingressAddresses, ip, keep, service } from './mesh-fixture.ts'
+import { balancer, balancerAddresses, ingressAddresses, keep, service } from './mesh-fixture.ts'
+import { address as ip } from './netlink-fixture.ts'
 
 const replicas: Replica[] = [11, 12].map(number => ({
   addresses: [ip(`10.255.0.${number}`), ip(`fd00:255::${number}`)],

@@ -5,27 +5,18 @@ import { formatAddress } from '../../lib/address/address.ts'
 import { NetlinkError } from '../../lib/netlink/error.ts'
 import { type BoundSocket, listBoundSockets, type Transport } from '../../lib/netlink/sock-diag/index.ts'
 import { NetlinkProtocol, type NetlinkSocket } from '../../lib/netlink/socket.ts'
-import { openNamespace } from '../../lib/netns/index.ts'
 import { Errno } from '../../lib/sys/errno.ts'
 import { type Host, withHost } from '../harness/index.ts'
+import { withNetlink } from './firewall-fixture.ts'
 import { startListener, withUdpSockets } from './socket-fixture.ts'
 
-function withDiagnostics<T>(host: Host, use: (socket: NetlinkSocket) => T): T {
-  const namespace = openNamespace(host.path)
-  try {
-    const socket = namespace.openSocket(NetlinkProtocol.sockDiag)
-    try {
-      return use(socket)
-    } finally {
-      socket.close()
-    }
-  } finally {
-    namespace.close()
-  }
-}
+const withDiagnostics = <T>(host: Host, use: (socket: NetlinkSocket) => T): T =>
+  withNetlink(host, NetlinkProtocol.sockDiag, use)
 
 const list = (host: Host, transport: Transport, ports: readonly number[]) =>
   withDiagnostics(host, socket => listBoundSockets(socket, transport, ports))
+
+const portsOf = (sockets: readonly BoundSocket[]): number[] => sockets.map(({ port }) => port).sort((a, b) => a - b)
 
 /** In the words of ss: "tcp *:8099 ino:123", where "*" is both families. */
 function describe({ transport, address, port, v6Only, inode }: BoundSocket): string {
@@ -106,28 +97,12 @@ t.test('of thousands of sockets the kernel tells those that are asked for, and a
   withHost(t, async host => {
     const sockets = Array.from({ length: 3000 }, (_, index) => ({ address: '127.0.0.1', port: 10_000 + index }))
     await withUdpSockets(host, sockets, () => {
-      t.same(
-        list(host, 'udp', [10_000, 11_500, 12_999, 13_000])
-          .map(one => one.port)
-          .sort(),
-        [10_000, 11_500, 12_999],
-      )
+      t.same(portsOf(list(host, 'udp', [10_000, 11_500, 12_999, 13_000])), [10_000, 11_500, 12_999])
       const every = sockets.map(({ port }) => port)
-      t.same(
-        list(host, 'udp', every)
-          .map(one => one.port)
-          .sort((a, b) => a - b),
-        every,
-        'more than fit into one answer',
-      )
+      t.same(portsOf(list(host, 'udp', every)), every, 'more than fit into one answer')
       // More ranges than the filter has room for.
       const second = every.filter(port => port % 2 === 0)
-      t.same(
-        list(host, 'udp', second)
-          .map(one => one.port)
-          .sort((a, b) => a - b),
-        second,
-      )
+      t.same(portsOf(list(host, 'udp', second)), second)
       withDiagnostics(host, socket => {
         let answers = 0
         const dump = socket.dump.bind(socket)

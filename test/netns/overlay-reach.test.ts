@@ -2,14 +2,7 @@
 
 import t, { type Test } from 'tap'
 import { type Attachment, ask, type Cluster, startPeer, withCluster } from '../harness/index.ts'
-import {
-  attachEverywhere,
-  gatewayAddresses,
-  overlayOn,
-  ownAddresses,
-  pingsUnfragmented,
-  staticPeers,
-} from './overlay-fixture.ts'
+import { attachEverywhere, gatewayAddresses, overlayOn, ownAddresses, staticPeers } from './overlay-fixture.ts'
 
 /** Everybody reaches everybody's addresses in both families. */
 function assertMesh(t: Test, attachments: readonly Attachment[], mtu: number): void {
@@ -18,7 +11,7 @@ function assertMesh(t: Test, attachments: readonly Attachment[], mtu: number): v
       if (to === from) continue
       for (const address of ownAddresses(to)) {
         t.ok(from.container.pings(address), `${ownAddresses(from)[0]} reaches ${address}`)
-        t.ok(pingsUnfragmented(from.container, address, mtu), `with ${mtu} bytes in one piece`)
+        t.ok(from.container.pingsUnfragmented(address, mtu), `with ${mtu} bytes in one piece`)
       }
     }
   }
@@ -51,7 +44,7 @@ for (const [name, { controlPlane, mtu }] of Object.entries(underlays)) {
       assertMesh(t, attachments, mtu)
       const [one, two] = attachments
       if (one === undefined || two === undefined) throw new Error('there are attachments')
-      t.notOk(pingsUnfragmented(one.container, ownAddresses(two)[0] ?? '', mtu + 1), 'a byte more does not pass')
+      t.notOk(one.container.pingsUnfragmented(ownAddresses(two)[0] ?? '', mtu + 1), 'a byte more does not pass')
     }),
   )
 }
@@ -79,7 +72,7 @@ t.test('the world is reached over the gateway bridge with the address of the hos
       t.equal(ask(attachment.container, 'tcp', outside.underlay.ipv4), `${underlay.ipv4} hello`)
       t.equal(ask(attachment.container, 'tcp', outside.underlay.ipv6), `${underlay.ipv6} hello`)
       t.equal(ask(attachment.container, 'udp', outside.underlay.ipv4), `${underlay.ipv4} hello`)
-      t.ok(pingsUnfragmented(attachment.container, outside.underlay.ipv4, 1500), 'with the MTU of the underlay')
+      t.ok(attachment.container.pingsUnfragmented(outside.underlay.ipv4, 1500), 'with the MTU of the underlay')
     }
   }),
 )

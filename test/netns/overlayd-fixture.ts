@@ -1,16 +1,8 @@
 /** Clusters with etcd and an agent on each host. */
 
 import type { Test } from 'tap'
-import {
-  type Cluster,
-  type ClusterHost,
-  Etcd,
-  type EtcdOptions,
-  type NetworkNamespace,
-  OverlayAgent,
-  withCluster,
-} from '../harness/index.ts'
-import { overlayOn, ownRanges } from './overlay-fixture.ts'
+import { type Cluster, type ClusterHost, Etcd, type EtcdOptions, OverlayAgent, withCluster } from '../harness/index.ts'
+import { overlayOn } from './overlay-fixture.ts'
 
 export interface Agents {
   readonly cluster: Cluster
@@ -48,12 +40,6 @@ export async function withAgents(
 /** The network "web" on a host, kept by its agent; dual stack, each host with its own part of the subnets. */
 export function agentNetwork(cluster: Cluster, host: ClusterHost, config: object = {}) {
   return overlayOn(cluster, host, { vni: undefined, controlPlane: { type: 'etcd' }, internal: true, ...config })
-}
-
-export { ownRanges }
-
-export function pings(from: NetworkNamespace, address: string): boolean {
-  return from.execute(['ping', '-n', '-q', '-c', '1', '-W', '1', address]).status === 0
 }
 
 /** The rows of a network on a host that an agent has written, as `bridge fdb` and `ip neighbour` show them. */

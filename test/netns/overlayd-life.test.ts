@@ -2,12 +2,11 @@
 
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { type Attachment, type Cluster, type ClusterHost, until } from '../harness/index.ts'
 import { ownAddresses } from './overlay-fixture.ts'
-import { agentNetwork, pings, rowsOn, withAgents } from './overlayd-fixture.ts'
-
-const pause = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
+import { agentNetwork, rowsOn, withAgents } from './overlayd-fixture.ts'
 
 /** A container with an address and a hardware address that the runtime has chosen. */
 function named(cluster: Cluster, host: ClusterHost, containerId: string, address: string, mac?: string): Attachment {
@@ -28,13 +27,13 @@ t.test('a container that moves keeps its address, and no host keeps the old way 
     container.add()
     for (let move = 1; move <= 4; move++) {
       // Traffic both ways, so that every table has learned all it ever will.
-      t.ok(pings(watcher.container, address), `move ${move}: reached before`)
-      for (const neighbour of neighbours) t.ok(pings(neighbour.container, address))
+      t.ok(watcher.container.pings(address, 1), `move ${move}: reached before`)
+      for (const neighbour of neighbours) t.ok(neighbour.container.pings(address, 1))
       container.del()
       container = named(cluster, to, `moving-${move}`, `${address}/24`, MAC)
       container.add()
-      t.ok(pings(watcher.container, address), 'reached at once from the third host')
-      for (const neighbour of neighbours) t.ok(pings(neighbour.container, address), 'and from both the others')
+      t.ok(watcher.container.pings(address, 1), 'reached at once from the third host')
+      for (const neighbour of neighbours) t.ok(neighbour.container.pings(address, 1), 'and from both the others')
       const remote = [from, cluster.host(3)].map(host => rowsOn(host).filter(row => row.includes(MAC)))
       for (const rows of remote) t.match(rows.join('\n'), `dst ${to.underlay.ipv4} `, 'by the way of its new host')
       t.same(
@@ -98,7 +97,7 @@ t.test('what a dead host has left is removed after the stated time, and comes ba
     cluster.host(3).reconnect()
     await until('back, its endpoints are known again', () => etcd.keys(network).length === 6, 60)
     await until('to the hosts too', () => rowsOn(cluster.host(1)).length === 8)
-    for (const address of ownAddresses(lost)) t.ok(pings(attachments[0]?.container ?? lost.container, address))
+    for (const address of ownAddresses(lost)) t.ok((attachments[0]?.container ?? lost.container).pings(address, 1))
     for (const attachment of attachments) t.equal(attachment.check().status, 0)
     for (const attachment of attachments) attachment.del()
   }),
@@ -226,7 +225,7 @@ t.test('GC, repeated ADDs, and networks with their numbers', t =>
       ['members/db/node-1', 'members/web/node-1'],
       'refused hosts are no members',
     )
-    t.notOk(pings(kept.container, ownAddresses(database)[0] ?? ''), 'two networks do not reach each other')
+    t.notOk(kept.container.pings(ownAddresses(database)[0] ?? '', 1), 'two networks do not reach each other')
     for (const attachment of [kept, lost, database]) attachment.del()
     t.same(etcd.keys('vnis/'), [], 'the numbers are free again')
     const changed = agentNetwork(cluster, second, { vni: 5000 }).attach()

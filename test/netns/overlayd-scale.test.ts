@@ -1,5 +1,6 @@
 /** Ten thousand endpoints on a hundred other hosts, and an agent that is started anew among them. */
 
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { until } from '../harness/index.ts'
 import { agentNetwork, rowsOn, withAgents } from './overlayd-fixture.ts'
@@ -22,7 +23,7 @@ t.test('ten thousand endpoints', t =>
     const monitors = ['bridge monitor fdb', 'ip monitor neigh'].map(command =>
       host.start(command.split(' '), { inside: overlay }),
     )
-    await new Promise(resolve => setTimeout(resolve, 300))
+    await pause(300)
     await agent(1).stop('SIGKILL')
     await agent(1).start()
     await until('the network is watched again', () => agent(1).metric('rows{', '"web"') === ROWS)

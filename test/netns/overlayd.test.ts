@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { ownAddresses } from './overlay-fixture.ts'
-import { agentNetwork, pings, rowsOn, withAgents } from './overlayd-fixture.ts'
+import { agentNetwork, rowsOn, withAgents } from './overlayd-fixture.ts'
 
 t.test(
   'containers on different hosts reach each other as soon as ADD has returned, and etcd has users and certificates',
@@ -12,7 +12,7 @@ t.test(
       for (const from of attachments)
         for (const to of attachments.filter(one => one !== from))
           for (const address of ownAddresses(to))
-            t.ok(pings(from.container, address), `${from.containerId} to ${address}`)
+            t.ok(from.container.pings(address, 1), `${from.containerId} to ${address}`)
       t.same(etcd.keys('networks/'), ['networks/web'])
       t.equal(etcd.get<{ vni: number }>('networks/web')?.vni, 4096, 'the first number')
       t.equal(etcd.keys('endpoints/web/').length, 6)

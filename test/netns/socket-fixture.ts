@@ -2,12 +2,12 @@
 
 import { join } from 'node:path'
 import { libc } from '#libc'
-import { openNamespace } from '../../lib/netns/index.ts'
 import { allocate, cString } from '../../lib/sys/bytes.ts'
 import { check } from '../../lib/sys/call.ts'
 import { Errno, SysError } from '../../lib/sys/errno.ts'
 import { close } from '../../lib/sys/file.ts'
 import { type Child, type Host, type NetworkNamespace, repositoryRoot } from '../harness/index.ts'
+import { inside } from './firewall-fixture.ts'
 import { address } from './netlink-fixture.ts'
 
 /** Starts a process "listener" with the sockets: "tcp,0.0.0.0,8080". Resolves when it listens; ended with the host. */
@@ -49,7 +49,7 @@ export async function withUdpSockets(
 ): Promise<void> {
   const open: number[] = []
   try {
-    insideOf(namespace, () => {
+    inside(namespace, () => {
       for (const socket of sockets) open.push(bindSocket(socket))
     })
     await run()
@@ -61,21 +61,11 @@ export async function withUdpSockets(
 /** Whether the kernel lets a socket be bound there now; it is closed again. */
 export function canBind(namespace: NetworkNamespace, socket: SocketSpec): boolean {
   try {
-    close(insideOf(namespace, () => bindSocket(socket)))
+    close(inside(namespace, () => bindSocket(socket)))
     return true
   } catch (error) {
     if (error instanceof SysError && error.errno === Errno.EADDRINUSE) return false
     throw error
-  }
-}
-
-/** Runs a function in the namespace: sockets that it makes stay there. */
-export function insideOf<T>(namespace: NetworkNamespace, run: () => T): T {
-  const inside = openNamespace(namespace.path)
-  try {
-    return inside.run(run)
-  } finally {
-    inside.close()
   }
 }
 

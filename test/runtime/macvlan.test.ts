@@ -1,9 +1,9 @@
 /** A real containerd and a real Podman put containers on the network of a host interface. */
 
 import t, { type Test } from 'tap'
-import { differences, type Host, withHost } from '../harness/index.ts'
+import { differences, type Host, until, withHost } from '../harness/index.ts'
 import { Machine } from '../harness/machine.ts'
-import { createLan, eventually, lanAddresses, master } from '../netns/macvlan-fixture.ts'
+import { createLan, lanAddresses, master } from '../netns/macvlan-fixture.ts'
 import { Containerd } from './containerd.ts'
 import { addressesOf, type Container, type Remains, remains } from './network.ts'
 import { Podman } from './podman.ts'
@@ -47,7 +47,7 @@ function assertConnected(t: Test, host: Host, one: Container, two: Container): v
 /** Files are those of the plugins; the runtimes have their own. A namespace that is gone goes on being cleared up. */
 async function assertNothingLeft(t: Test, machine: Machine, before: Remains): Promise<void> {
   const left = () => differences(before.network, remains(machine).network, ['files'])
-  await eventually('the host is as it was', () => left().length === 0).catch(() => {})
+  await until('the host is as it was', () => left().length === 0, 10).catch(() => {})
   t.same(left(), [], 'they leave nothing')
   t.same(remains(machine).files, [], 'nor a file')
 }

@@ -7,8 +7,9 @@ import { libc } from '#libc'
 import { check } from '../../lib/sys/call.ts'
 import { close } from '../../lib/sys/file.ts'
 import { type Host, withHost } from '../harness/index.ts'
+import { inside } from '../netns/firewall-fixture.ts'
 import { ports, prepareUplink, run } from '../netns/host-fixture.ts'
-import { AF_INET, AF_INET6, insideOf, socketAddress } from '../netns/socket-fixture.ts'
+import { AF_INET, AF_INET6, socketAddress } from '../netns/socket-fixture.ts'
 
 const SOCK_STREAM_CLOEXEC = 1 | 0o2000000
 const IPPROTO_SCTP = 132
@@ -85,7 +86,7 @@ t.test('a port is taken at every address of the socket that listens there', asyn
     await t.test(`${addresses.join(' and ')}, shown as ${shown}`, t =>
       withHost(t, host => {
         prepareUplink(host)
-        const fd = insideOf(host, () => bindSctp(addresses, PORT))
+        const fd = inside(host, () => bindSctp(addresses, PORT))
         try {
           t.equal(refusal(host), undefined, 'bound, and not listening')
           t.equal(listen(fd, 5), 0)

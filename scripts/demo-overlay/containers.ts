@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ClusterHost, type NetworkNamespace, type Outcome, pluginDirectory } from '../../test/harness/index.ts'
+import { addressIn, type Family } from '../demo/address.ts'
 import { showCommand } from '../demo/report.ts'
 
 export interface Container {
@@ -64,13 +65,8 @@ export function detach({ host, network, name, namespace }: Container): void {
   if (status !== 0) throw new Error(`cnictl del ${network} ${name} failed`)
 }
 
-export type Family = 'ipv4' | 'ipv6'
-
 /** The container's address in its network. */
-export function addressOf({ namespace }: Container, family: Family): string {
-  const found = namespace.addresses('eth0').find(address => address.includes(':') === (family === 'ipv6'))
-  return found?.replace(/\/\d+$/, '') ?? 'no address'
-}
+export const addressOf = ({ namespace }: Container, family: Family): string => addressIn(namespace, family)
 
 /** Runs a web server in it that answers with its name. */
 export async function serve({ host, name, namespace }: Container, ...ports: readonly number[]): Promise<void> {

@@ -10,26 +10,16 @@ import { setTimeout as pause } from 'node:timers/promises'
 import {
   Cluster,
   type ClusterHost,
-  createHost,
   Etcd,
-  endHost,
   type Host,
   OverlayAgent,
   pluginDirectory,
   until,
 } from '../../test/harness/index.ts'
-import { claim, failed, heading, show } from '../demo/report.ts'
-import {
-  addressOf,
-  attach,
-  type Container,
-  cnictl,
-  configure,
-  detach,
-  type Family,
-  serve,
-  whoAnswers,
-} from './containers.ts'
+import type { Family } from '../demo/address.ts'
+import { conclude, heading, show } from '../demo/report.ts'
+import { onHost } from '../demo/stage.ts'
+import { addressOf, attach, type Container, cnictl, configure, detach, serve, whoAnswers } from './containers.ts'
 import { drawHost } from './picture.ts'
 import { verifiedTable, verify, verifyAll } from './verified.ts'
 
@@ -52,15 +42,9 @@ const networks = [
   network('ingress', ['10.255.0.0/16', 'fd63:6e69:6b69:ff::/64']),
 ]
 
-/** A packet of the network's largest size that must not be fragmented. */
-function pingsWhole(from: Container, address: string): boolean {
-  const payload = 1450 - 8 - (address.includes(':') ? 40 : 20)
-  const command = ['ping', '-n', '-q', '-c', '1', '-W', '2', '-M', 'do', '-s', String(payload), address]
-  return from.namespace.execute(command).status === 0
-}
-
 function traffic(from: Container, to: Container, outside: string): void {
-  const wrong = families.filter(family => !pingsWhole(from, addressOf(to, family)))
+  // The network's largest size.
+  const wrong = families.filter(family => !from.namespace.pingsUnfragmented(addressOf(to, family), 1450))
   verifyAll(`${from.name} pings ${to.name} on another host: 1450 bytes, IPv4 and IPv6`, 2, wrong)
   verify(`${from.name} pings the outside, by the way out of its host`, from.namespace.pings(outside))
 }
@@ -237,19 +221,10 @@ function tablesOf(host: ClusterHost): string {
 }
 
 heading('cnikit: overlay networks over three hosts')
-const underlay = createHost()
-let left: string[] = []
-try {
-  await demonstrate(underlay)
-} catch (error) {
-  claim(false, 'the demo ran to its end', error instanceof Error ? error.message : String(error))
-} finally {
-  left = await endHost(underlay)
-}
+const left = await onHost(demonstrate)
 heading('9. The hosts are removed')
 verifyAll('no namespace, link, mount, process or file is left on this machine', 1, left)
 
 heading('What was verified')
 show(verifiedTable())
-console.log(failed() === 0 ? '\nEverything held.' : `\n${failed()} did not hold.`)
-process.exitCode = failed() === 0 ? 0 : 1
+conclude()

@@ -1,21 +1,15 @@
 /** Draws a host of the demo with its overlay networks, from what the kernel says. */
 
 import type { ClusterHost, NetworkNamespace } from '../../test/harness/index.ts'
-import { type Branch, drawTree } from '../demo/picture.ts'
+import { addresses, type Branch, drawTree, type Link } from '../demo/picture.ts'
 import type { Container } from './containers.ts'
 
-interface Link {
-  readonly ifname: string
-  readonly ifindex: number
+interface OverlayLink extends Link {
   readonly ifalias?: string
-  /** Index of the other end of a veth. */
-  readonly link_index?: number
-  readonly master?: string
   readonly linkinfo?: {
     readonly info_kind?: string
     readonly info_data?: { readonly id?: number; readonly port?: number; readonly local?: string }
   }
-  readonly addr_info: readonly { readonly local: string; readonly prefixlen: number; readonly scope: string }[]
 }
 
 /** A namespace that may be at the other end of a link. */
@@ -25,14 +19,8 @@ export interface Place {
   readonly namespace: NetworkNamespace
 }
 
-const addresses = ({ addr_info }: Link): string =>
-  addr_info
-    .filter(({ scope }) => scope === 'global')
-    .map(({ local, prefixlen }) => `${local}/${prefixlen}`)
-    .join(' ')
-
 /** Ports of a bridge, each with the container at its other end. */
-function ports(links: readonly Link[], bridge: string, places: readonly Place[]): Branch[] {
+function ports(links: readonly OverlayLink[], bridge: string, places: readonly Place[]): Branch[] {
   return links
     .filter(({ master }) => master === bridge)
     .map(port => {
@@ -44,7 +32,7 @@ function ports(links: readonly Link[], bridge: string, places: readonly Place[])
 }
 
 /** By the alias, "cnikit <network> <container> <interface>", and the index, which is the container's own. */
-function otherEnd({ ifalias = '', link_index }: Link, places: readonly Place[]): string {
+function otherEnd({ ifalias = '', link_index }: OverlayLink, places: readonly Place[]): string {
   const [, , container] = ifalias.split(' ')
   const place = places.find(({ containerId }) => containerId === container)
   const end = place?.namespace.show<Link[]>('addr').find(({ ifindex }) => ifindex === link_index)
@@ -63,10 +51,10 @@ export function drawHost(host: ClusterHost, containers: readonly Container[]): s
   const networks = names
     .filter(name => name.startsWith('overlay-'))
     .map((name): Branch => {
-      const links = host.named(name).show<Link[]>('addr')
+      const links = host.named(name).show<OverlayLink[]>('addr')
       return { text: `network ${name.slice('overlay-'.length)}`, branches: ports(links, 'br0', places) }
     })
-  const links = host.show<Link[]>('addr')
+  const links = host.show<OverlayLink[]>('addr')
   const bridges = links
     .filter(({ linkinfo }) => linkinfo?.info_kind === 'bridge')
     .map(

@@ -9,10 +9,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   ask,
-  createHost,
   createOutside,
   differences,
-  endHost,
   fetchPage,
   type Host,
   type NetworkNamespace,
@@ -21,8 +19,10 @@ import {
   snapshot,
   startPeer,
 } from '../../test/harness/index.ts'
+import { addressIn } from './address.ts'
 import { drawHost } from './picture.ts'
-import { claim, failed, heading, show, showCommand } from './report.ts'
+import { claim, conclude, heading, show, showCommand } from './report.ts'
+import { onHost } from './stage.ts'
 
 const conflist = (host: Host): object => ({
   cniVersion: '1.1.0',
@@ -55,11 +55,6 @@ function cnictl(host: Host, verb: string, label: string, container: NetworkNames
   ])
   showCommand(`cnictl ${verb} demo ${label}`, stdout + stderr)
   if (status !== 0) throw new Error(`cnictl ${verb} demo ${label} failed`)
-}
-
-const addressIn = (container: NetworkNamespace, family: 'ipv4' | 'ipv6'): string => {
-  const found = container.addresses('eth0').find(address => address.includes(':') === (family === 'ipv6'))
-  return found?.replace(/\/\d+$/, '') ?? 'no address'
 }
 
 function traffic(host: Host, blue: NetworkNamespace, green: NetworkNamespace): void {
@@ -127,20 +122,11 @@ async function demonstrate(host: Host): Promise<void> {
 }
 
 heading('cnikit: a network for two containers')
-const host = createHost()
-let left: string[] = []
-try {
-  await demonstrate(host)
-} catch (error) {
-  claim(false, 'the demo ran to its end', error instanceof Error ? error.message : String(error))
-} finally {
-  left = await endHost(host)
-}
+const left = await onHost(demonstrate)
 heading('6. The namespaces of the demo are removed')
 claim(
   left.length === 0,
   'no namespace, link, mount, process, file or directory is left on this machine',
   left.join('\n'),
 )
-console.log(failed() === 0 ? '\nEverything held.' : `\n${failed()} did not hold.`)
-process.exitCode = failed() === 0 ? 0 : 1
+conclude()

@@ -18,7 +18,8 @@ export function drawTree({ text, branches = [] }: Branch): string {
   return [text, ...below].join('\n')
 }
 
-interface Link {
+/** As "ip -j addr" shows it. */
+export interface Link {
   readonly ifname: string
   readonly ifindex: number
   /** Index of the other end of a veth. */
@@ -39,7 +40,8 @@ export interface Named {
   readonly namespace: NetworkNamespace
 }
 
-const addresses = (link: Link): string =>
+/** With their prefix lengths; link-local ones left out. */
+export const addresses = (link: Link): string =>
   link.addr_info
     .filter(address => address.scope === 'global')
     .map(address => `${address.local}/${address.prefixlen}`)

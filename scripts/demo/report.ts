@@ -26,5 +26,8 @@ export function claim(held: boolean, text: string, instead = ''): void {
   console.log(`  ${held ? paint(32, '✓') : paint(31, '✗')} ${text}${held || instead === '' ? '' : `: ${instead}`}`)
 }
 
-/** How many claims did not hold. */
-export const failed = (): number => failures
+/** The last line, and the exit status. */
+export function conclude(): void {
+  console.log(failures === 0 ? '\nEverything held.' : `\n${failures} did not hold.`)
+  process.exitCode = failures === 0 ? 0 : 1
+}

@@ -121,25 +121,12 @@ t.test('chains of others that drop what is forwarded are named', t =>
       t.same(droppingChains(socket, 'forward'), [], "the load balancer's own is not foreign"),
     )
     host.output(['iptables-nft', '-P', 'FORWARD', 'DROP'])
-    host.output(['nft', 'add', 'table', 'inet', 'firewalld'])
-    host.output([
-      'nft',
-      'add',
-      'chain',
-      'inet',
-      'firewalld',
-      'filter_FORWARD',
-      '{ type filter hook forward priority 10; policy drop; }',
-    ])
-    host.output([
-      'nft',
-      'add',
-      'chain',
-      'inet',
-      'firewalld',
-      'filter_INPUT',
-      '{ type filter hook input priority 10; policy drop; }',
-    ])
+    const input = `table inet firewalld {
+  chain filter_FORWARD { type filter hook forward priority 10; policy drop; }
+  chain filter_INPUT { type filter hook input priority 10; policy drop; }
+}
+`
+    host.output(['nft', '-f', '-'], { input })
     withNetfilter(host, socket =>
       t.same(droppingChains(socket, 'forward'), ['inet firewalld filter_FORWARD', 'ip filter FORWARD']),
     )

@@ -1,6 +1,7 @@
 /** Overlay networks on a test's cluster: each host gives out its own part of the subnets. */
 
-import { type Attachment, type Cluster, type ClusterHost, Network, type NetworkNamespace } from '../harness/index.ts'
+import type { Test } from 'tap'
+import { type Attachment, type Cluster, type ClusterHost, Network } from '../harness/index.ts'
 
 /** host-local's configuration: on every host other addresses of the same subnets, 32 of each. */
 export function ownRanges(host: ClusterHost, network = 1, families: readonly (4 | 6)[] = [4, 6]): object {
@@ -42,9 +43,24 @@ export function gatewayAddresses({ result }: Attachment): string[] {
   return (result.ips ?? []).filter(ip => ip.interface === 1).map(({ address }) => address.replace(/\/.*/, ''))
 }
 
-/** A ping with so many bytes of IP packet that may not be fragmented. */
-export function pingsUnfragmented(from: NetworkNamespace, address: string, bytes: number): boolean {
-  const payload = bytes - 8 - (address.includes(':') ? 40 : 20)
-  const command = ['ping', '-n', '-q', '-c', '1', '-W', '2', '-M', 'do', '-s', String(payload), address]
-  return from.execute(command).status === 0
+/** Addresses that are given out on the host. */
+export const held = (host: ClusterHost): string[] =>
+  host
+    .output(['sh', '-c', 'cd /var/lib/cni/networks && ls -d */* 2>/dev/null || true'])
+    .split('\n')
+    .filter(name => /\/[0-9a-f]+[.:]/.test(name))
+
+/** GC may have removed the table. */
+const masqueraded = (host: ClusterHost): boolean =>
+  /comment/.test(host.execute(['nft', 'list', 'table', 'inet', 'cnikit']).stdout)
+
+/** Nothing is left of the network and its containers, apart from the gateway bridge. */
+export function assertGone(t: Test, host: ClusterHost): void {
+  t.same(host.namedNamespaces(), [], 'no namespace')
+  t.same(host.links().toSorted(), ['docker_gwbridge', 'lo', 'uplink'], 'no link')
+  t.same(held(host), [], 'no address')
+  t.notOk(masqueraded(host), 'no masquerade')
+  const filter = host.output(['nft', 'list', 'table', 'inet', 'cnikit-overlay'])
+  t.notMatch(filter, /comment/, 'no peer')
+  t.same(host.output(['sh', '-c', 'ls /run/cnikit/networks | grep overlay || true']), '', 'no lock')
 }

@@ -1,30 +1,8 @@
-/** A network on a host, from its first container to its last; ADD, DEL, GC, CHECK and STATUS on the way. */
+/** A network on a host, from its first container to its last: ADD, DEL and GC, whatever has become of it meanwhile. */
 
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { type ClusterHost, differences, type Network, snapshot, withCluster } from '../harness/index.ts'
-import { attachEverywhere, gatewayAddresses, overlayOn, ownAddresses, ownRanges } from './overlay-fixture.ts'
-
-/** Addresses that are given out on the host. */
-const held = (host: ClusterHost): string[] =>
-  host
-    .output(['sh', '-c', 'cd /var/lib/cni/networks && ls -d */* 2>/dev/null || true'])
-    .split('\n')
-    .filter(name => /\/[0-9a-f]+[.:]/.test(name))
-
-/** GC may have removed the table. */
-const masqueraded = (host: ClusterHost): boolean =>
-  /comment/.test(host.execute(['nft', 'list', 'table', 'inet', 'cnikit']).stdout)
-
-/** Nothing is left of the network and its containers, apart from the gateway bridge. */
-function assertGone(t: Test, host: ClusterHost): void {
-  t.same(host.namedNamespaces(), [], 'no namespace')
-  t.same(host.links().toSorted(), ['docker_gwbridge', 'lo', 'uplink'], 'no link')
-  t.same(held(host), [], 'no address')
-  t.notOk(masqueraded(host), 'no masquerade')
-  const filter = host.output(['nft', 'list', 'table', 'inet', 'cnikit-overlay'])
-  t.notMatch(filter, /comment/, 'no peer')
-  t.same(host.output(['sh', '-c', 'ls /run/cnikit/networks | grep overlay || true']), '', 'no lock')
-}
+import { assertGone, attachEverywhere, gatewayAddresses, held, overlayOn, ownAddresses } from './overlay-fixture.ts'
 
 t.test('the first container makes the network, the last takes it along', t =>
   withCluster(t, { hosts: 1 }, cluster => {
@@ -40,21 +18,6 @@ t.test('the first container makes the network, the last takes it along', t =>
     t.ok(second.container.pings(cluster.outside.underlay.ipv4))
     second.del()
     assertGone(t, host)
-  }),
-)
-
-t.test('the tunnel: pinned address, given port and VNI, a fixed MAC, its socket in the namespace of the host', t =>
-  withCluster(t, { hosts: 2 }, cluster => {
-    const host = cluster.host(1)
-    overlayOn(cluster, host, { vni: 16_777_215, port: 4790 }).attach()
-    const [vxlan] = host.named('overlay-web').show<Record<string, unknown>[]>('link', 'show', 'vxlan0')
-    t.match(vxlan, {
-      linkinfo: { info_data: { id: 16_777_215, local: '192.0.2.1', port: 4790 } },
-      addr_assign_type: undefined,
-    })
-    t.match(vxlan?.ifalias, /^cnikit overlay web settings [0-9a-f]{16}$/)
-    t.match(host.output(['ss', '-Hulpn', 'sport = :4790']), /4790/)
-    t.equal(host.named('overlay-web').output(['ss', '-Huln']), '', 'none in the overlay namespace')
   }),
 )
 
@@ -214,167 +177,6 @@ t.test('GC of one network leaves others alone', t =>
   }),
 )
 
-t.test('CHECK finds every kind of damage', t =>
-  withCluster(t, { hosts: 2 }, cluster => {
-    const host = cluster.host(1)
-    const network = overlayOn(cluster, host)
-    const overlay = host.named('overlay-web')
-    const damages: Record<string, [(attachment: ReturnType<Network['attach']>) => void, RegExp]> = {
-      'the VXLAN device is gone': [() => overlay.ip('link del vxlan0'), /VXLAN device of network "web" is gone/],
-      'the VXLAN device is down': [() => overlay.ip('link set vxlan0 down'), /"vxlan0" of network "web" is down/],
-      'the bridge is gone': [() => overlay.ip('link del br0'), /bridge of network "web" is gone/],
-      'the tunnel left the bridge': [() => overlay.ip('link set vxlan0 nomaster'), /is not attached to its bridge/],
-      'nobody gets broadcasts': [
-        () => overlay.output(['bridge', 'fdb', 'del', '00:00:00:00:00:00', 'dev', 'vxlan0', 'dst', '192.0.2.2']),
-        /no longer sends to peer 192\.0\.2\.2/,
-      ],
-      'the peer filter is gone': [() => host.output(['nft', 'flush', 'ruleset']), /peer filter of network "web"/],
-      'a peer is missing': [
-        () => host.output(['nft', 'flush set inet cnikit-overlay peers-ipv4']),
-        /lacks peer 192\.0\.2\.2/,
-      ],
-      'the port is down': [
-        ({ container }) => {
-          const [, peer] = /eth0@if(\d+)/.exec(container.output(['ip', '-o', 'link', 'show', 'eth0'])) ?? []
-          const port = overlay
-            .show<{ ifindex: number; ifname: string }[]>('link')
-            .find(one => one.ifindex === Number(peer))
-          overlay.ip(`link set ${port?.ifname} down`)
-        },
-        /port "veth.*" of bridge "br0" is down/,
-      ],
-      'the interface is gone': [({ container }) => container.ip('link del eth0'), /is gone/],
-      'the address is gone': [
-        ({ container }) => container.ip('addr flush dev eth0'),
-        /address 10\.1\.0\.\d+\/24 is gone/,
-      ],
-      'the way out is gone': [({ container }) => container.ip('link del eth1'), /is gone/],
-      'the default route is gone': [({ container }) => container.ip('route del default'), /route to 0\.0\.0\.0\/0/],
-      'ports see one another': [
-        ({ result }) => host.ip(`link set ${result.interfaces?.[3]?.name} type bridge_slave isolated off`),
-        /is not isolated/,
-      ],
-      'the gateway bridge has no address': [
-        () => host.ip('addr flush dev docker_gwbridge'),
-        /"docker_gwbridge" has lost its address/,
-      ],
-      'the host does not forward': [() => host.output(['sysctl', '-qw', 'net.ipv4.ip_forward=0']), /forwarding is off/],
-    }
-    for (const [name, [damage, says]] of Object.entries(damages)) {
-      const attachment = network.attach()
-      t.equal(attachment.check().status, 0, `before: ${name}`)
-      damage(attachment)
-      const { error } = attachment.check()
-      t.equal(error?.code, 105, name)
-      t.match(error?.msg, says, name)
-      attachment.del()
-      if (name.startsWith('the gateway bridge')) host.ip('link del docker_gwbridge')
-    }
-    const attachment = network.attach()
-    host.output(['ip', 'netns', 'del', 'overlay-web'])
-    t.match(attachment.check().error, { code: 105, msg: /namespace "overlay-web" is gone/ })
-    attachment.del()
-  }),
-)
-
-t.test('an ADD after damage mends the network for the containers that have it', t =>
-  withCluster(t, { hosts: 2 }, cluster => {
-    const [one, two] = attachEverywhere(cluster)
-    if (one === undefined || two === undefined) throw new Error('there are attachments')
-    const { host } = one.network
-    const overlay = (host as ClusterHost).named('overlay-web')
-    for (const damage of ['link del vxlan0', 'link set vxlan0 down', 'link set vxlan0 nomaster']) {
-      overlay.ip(damage)
-      t.notOk(one.container.pings(ownAddresses(two)[0] ?? '', 1), damage)
-      one.network.attach().del()
-      t.ok(one.container.pings(ownAddresses(two)[0] ?? ''), `mended after ${damage}`)
-      t.equal(one.check().status, 0)
-    }
-    host.output(['nft', 'flush', 'ruleset'])
-    one.network.attach()
-    const ruleset = host.output(['nft', 'list', 'ruleset'])
-    t.match(ruleset, /4789 \. 0x1001 \. 192\.0\.2\.2 comment "web"/, 'the peer filter, after a reload of the firewall')
-    t.match(ruleset, /elements = \{ "docker_gwbridge" \}/, 'the isolation of the gateway bridge')
-  }),
-)
-
-t.test('results have the form of the version that is asked for', t =>
-  withCluster(t, { hosts: 1 }, cluster => {
-    const host = cluster.host(1)
-    const prevResults: unknown[] = []
-    for (const cniVersion of ['0.2.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']) {
-      const attachment = overlayOn(cluster, host, { cniVersion }).attachment()
-      const { json } = attachment.add()
-      t.match(json, { cniVersion })
-      prevResults.push(json)
-      t.ok(attachment.container.pings(cluster.outside.underlay.ipv4), cniVersion)
-      attachment.del()
-    }
-    t.match(prevResults[0], { ip4: { ip: /^10\.1\.0\.\d+\/24$/ }, ip6: { ip: /^fd00:1::/ } })
-    assertGone(t, host)
-  }),
-)
-
-t.test('nft can save the tables and load them again', t =>
-  withCluster(t, { hosts: 2 }, cluster => {
-    const host = cluster.host(1)
-    const attachment = overlayOn(cluster, host).attach()
-    const peers = cluster.hosts.map(({ underlay }) => underlay.ipv6)
-    overlayOn(cluster, host, { name: 'six', vni: 6, controlPlane: { type: 'static', peers } }).attach()
-    const before = host.output(['nft', 'list', 'ruleset'])
-    t.match(before, /4789 \. 0x6 \. 2001:db8:2::2 comment "six"/)
-    host.output(['sh', '-ec', 'nft list ruleset > /run/saved; nft flush ruleset; nft -f /run/saved'])
-    t.equal(host.output(['nft', 'list', 'ruleset']), before)
-    t.equal(attachment.check().status, 0)
-  }),
-)
-
-t.test('a network of one family has a way out in that family alone', t =>
-  withCluster(t, { hosts: 1 }, cluster => {
-    const host = cluster.host(1)
-    const { outside } = cluster
-    for (const family of [4, 6] as const) {
-      const attachment = overlayOn(cluster, host, { ipam: ownRanges(host, 1, [family]) }).attach()
-      const { container } = attachment
-      t.equal(gatewayAddresses(attachment).length, 1)
-      t.equal(container.pings(outside.underlay.ipv4, 1), family === 4, `IPv${family}: the world of IPv4`)
-      t.equal(container.pings(outside.underlay.ipv6, 1), family === 6, `IPv${family}: the world of IPv6`)
-      t.equal(attachment.check().status, 0)
-      attachment.del()
-    }
-    assertGone(t, host)
-  }),
-)
-
-t.test('a default route of the address plugin takes the place of the way out', t =>
-  withCluster(t, { hosts: 1 }, cluster => {
-    const host = cluster.host(1)
-    const ipam = { ...ownRanges(host, 1, [4]), routes: [{ dst: '0.0.0.0/0' }] }
-    const { container, result } = overlayOn(cluster, host, { ipam }).attach()
-    t.same(container.links().toSorted(), ['eth0', 'lo'])
-    t.match(result.ips, [{ gateway: '10.1.0.1' }])
-    t.match(container.show('route'), [{ dst: 'default', gateway: '10.1.0.1', dev: 'eth0' }])
-  }),
-)
-
-t.test('a thousand peers', t =>
-  withCluster(t, { hosts: 1 }, cluster => {
-    const host = cluster.host(1)
-    const others = Array.from({ length: 1000 }, (_, index) => `10.20.${index >> 8}.${index & 255}`)
-    const config = { name: 'x'.repeat(127), controlPlane: { type: 'static', peers: ['192.0.2.1', ...others] } }
-    const attachment = overlayOn(cluster, host, config).attach()
-    t.equal(attachment.check().status, 0)
-    const fewer = { ...config, controlPlane: { type: 'static', peers: ['192.0.2.1', ...others.slice(900)] } }
-    const second = overlayOn(cluster, host, fewer).attach()
-    t.equal(second.check().status, 0)
-    const listed = host.output(['nft', 'list', 'set', 'inet', 'cnikit-overlay', 'peers-ipv4']).match(/10\.20\./g)
-    t.equal(listed?.length, 100)
-    attachment.del()
-    second.del()
-    assertGone(t, host)
-  }),
-)
-
 t.test('a gateway bridge without a free port says so, and nothing is left behind', t =>
   withCluster(t, { hosts: 1 }, cluster => {
     const host = cluster.host(1)
@@ -397,42 +199,6 @@ t.test('a gateway bridge without a free port says so, and nothing is left behind
     host.ip('link del p77')
     attachment.add()
     attachment.del()
-  }),
-)
-
-t.test('names of any length', t =>
-  withCluster(t, { hosts: 1 }, cluster => {
-    const host = cluster.host(1)
-    const network = overlayOn(cluster, host, { name: `web-${'x'.repeat(240)}` })
-    const [one, two] = [
-      network.attach({ containerId: 'c'.repeat(200) }),
-      network.attach({ containerId: 'd'.repeat(200) }),
-    ]
-    t.equal(host.namedNamespaces().length, 1)
-    t.equal(one.check().status, 0)
-    one.del()
-    t.equal(two.check().status, 0, 'the network stays for the second')
-    network.gc([two])
-    t.equal(two.check().status, 0)
-    two.del()
-    assertGone(t, host)
-  }),
-)
-
-t.test('STATUS tells whether ADD can be served', t =>
-  withCluster(t, { hosts: 1 }, cluster => {
-    const host = cluster.host(1)
-    const network = overlayOn(cluster, host)
-    t.equal(network.status().status, 0)
-    t.match(network.status({ controlPlane: { type: 'static', peers: ['192.0.2.77'] } }).error, { code: 7 })
-    t.match(network.status({ mtu: 1500 }).error, { code: 7, msg: /at most 1450 fits/ })
-    t.match(network.status({ controlPlane: { type: 'multicast', group: '239.1.1.1', interface: 'eth7' } }).error, {
-      code: 50,
-      msg: /"eth7"/,
-    })
-    t.match(network.status({ controlPlane: { type: 'etcd' } }).error, { code: 50, msg: /overlayd/ })
-    host.ip('link add docker_gwbridge type bridge')
-    t.match(network.status().error, { code: 50, msg: /"docker_gwbridge" is not one of cnikit's/ })
   }),
 )
 

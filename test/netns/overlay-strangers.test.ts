@@ -1,25 +1,36 @@
 /** Tunnel packets of hosts that do not belong to a network: dropped before they are decapsulated. */
 
 import t from 'tap'
-import { type ClusterHost, type NetworkNamespace, type Station, withCluster } from '../harness/index.ts'
+import {
+  type Attachment,
+  type ClusterHost,
+  type NetworkNamespace,
+  type Station,
+  withCluster,
+} from '../harness/index.ts'
 import { attachEverywhere, overlayOn, ownAddresses } from './overlay-fixture.ts'
 
 interface Forgery {
   readonly vni: number
   /** Underlay address of the host that is attacked. */
   readonly target: string
-  readonly address: string
-  readonly port?: number
+  readonly victim: Attachment
 }
 
-/** A tunnel of the attacker's own into the network, with an address in its subnet. */
-function forge(attacker: NetworkNamespace, { vni, target, address, port = 4789 }: Forgery): void {
-  const type = `type vxlan id ${vni} remote ${target} dstport ${port}`
+/**
+ * A tunnel of the attacker's own into the network, with an address in its subnet. The victim's hardware address is given:
+ * the answer to ARP would find no way back to the attacker. Gives the victim's address, which counts what comes.
+ */
+function forge(attacker: NetworkNamespace, { vni, target, victim }: Forgery): string {
+  const [address = ''] = ownAddresses(victim)
+  countRequests(victim.container)
   attacker.ip(`
-link add forged ${type}
+link add forged type vxlan id ${vni} remote ${target} dstport 4789
 link set forged mtu 1400
-addr add ${address} dev forged
-link set forged up`)
+addr add 10.1.0.250/24 dev forged
+link set forged up
+neigh add ${address} lladdr ${victim.result.interfaces?.[0]?.mac} dev forged nud permanent`)
+  return address
 }
 
 /** Counts the ICMP requests that come into the container's interface. */
@@ -42,12 +53,7 @@ t.test('an outsider with the right VNI reaches nobody, until it is made a peer',
     const [one] = attachEverywhere(cluster, { internal: true })
     if (one === undefined) throw new Error('there is an attachment')
     const host = cluster.host(1)
-    const [address = ''] = ownAddresses(one)
-    countRequests(one.container)
-    // Without ARP, whose answer would find no way back to the attacker.
-    const mac = one.result.interfaces?.[0]?.mac
-    forge(cluster.outside, { vni: 4097, target: host.underlay.ipv4, address: '10.1.0.250/24' })
-    cluster.outside.ip(`neigh add ${address} lladdr ${mac} dev forged nud permanent`)
+    const address = forge(cluster.outside, { vni: 4097, target: host.underlay.ipv4, victim: one })
     cluster.outside.pings(address, 1)
     t.equal(counted(one.container), 0, 'the packet does not arrive')
     t.match(
@@ -67,11 +73,8 @@ t.test('fragments and odd VXLAN headers are no way around the filter', t =>
     const [one] = attachEverywhere(cluster, { internal: true })
     if (one === undefined) throw new Error('there is an attachment')
     const host = cluster.host(1)
-    const [address = ''] = ownAddresses(one)
-    countRequests(one.container)
-    forge(cluster.outside, { vni: 4097, target: host.underlay.ipv4, address: '10.1.0.250/24' })
-    const { mac } = one.result.interfaces?.[0] ?? {}
-    cluster.outside.ip(`link set uplink mtu 600\nneigh add ${address} lladdr ${mac} dev forged nud permanent`)
+    const address = forge(cluster.outside, { vni: 4097, target: host.underlay.ipv4, victim: one })
+    cluster.outside.ip('link set uplink mtu 600')
     const large = ['ping', '-c', '1', '-W', '1', '-s', '1200', address]
     cluster.outside.execute(large)
     t.equal(counted(one.container), 0)
@@ -91,9 +94,7 @@ t.test('a peer of one network has no part in another network on the same port', 
     const [target, friend] = [overlayOn(cluster, one, secret).attach(), overlayOn(cluster, two, secret).attach()]
     const [address = ''] = ownAddresses(target)
     t.ok(friend.container.pings(address), 'a peer of the network reaches it')
-    countRequests(target.container)
-    forge(three, { vni: 4098, target: one.underlay.ipv4, address: '10.1.0.250/24' })
-    three.ip(`neigh add ${address} lladdr ${target.result.interfaces?.[0]?.mac} dev forged nud permanent`)
+    forge(three, { vni: 4098, target: one.underlay.ipv4, victim: target })
     three.pings(address, 1)
     t.equal(counted(target.container), 0, 'a peer of another network does not')
     friend.container.pings(address)
@@ -106,11 +107,7 @@ t.test('strangers are dropped over IPv6 too', t =>
     const peers = cluster.hosts.map(({ underlay }) => underlay.ipv6)
     const [one] = attachEverywhere(cluster, { controlPlane: { type: 'static', peers }, internal: true })
     if (one === undefined) throw new Error('there is an attachment')
-    const [address = ''] = ownAddresses(one)
-    countRequests(one.container)
-    const { mac } = one.result.interfaces?.[0] ?? {}
-    forge(cluster.outside, { vni: 4097, target: cluster.host(1).underlay.ipv6, address: '10.1.0.250/24' })
-    cluster.outside.ip(`neigh add ${address} lladdr ${mac} dev forged nud permanent`)
+    const address = forge(cluster.outside, { vni: 4097, target: cluster.host(1).underlay.ipv6, victim: one })
     cluster.outside.pings(address, 1)
     t.equal(counted(one.container), 0)
     cluster.host(1).output(['nft', 'add element inet cnikit-overlay peers-ipv6 { 4789 . 0x1001 . 2001:db8:2::c8 }'])

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Living } from '../../test/harness/living.ts'
 
 /** Where scripts/vm/prepare.sh puts the kernel. */
 const images = 'dist/vm'
@@ -53,26 +54,7 @@ function lastWords(stream: NodeJS.ReadableStream | null | undefined): () => stri
 }
 
 /** Those that run, so that they end with this process in good order; startBound() is for when it is killed. */
-const living = new Set<Guest>()
-const endAll = (): void => {
-  for (const guest of living) guest.end()
-}
-const deadlySignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
-const exitBySignal = (): never => process.exit(143)
-
-function live(guest: Guest): void {
-  if (living.size === 0) {
-    process.on('exit', endAll)
-    for (const signal of deadlySignals) process.on(signal, exitBySignal)
-  }
-  living.add(guest)
-}
-
-function die(guest: Guest): void {
-  if (!living.delete(guest) || living.size > 0) return
-  process.removeListener('exit', endAll)
-  for (const signal of deadlySignals) process.removeListener(signal, exitBySignal)
-}
+const living = new Living<Guest>(guest => guest.end())
 
 let useKvm = hasKvm()
 
@@ -91,7 +73,7 @@ export class Guest {
     this.#accelerator = accelerator
     const program = virtiofsd.find(path => existsSync(path)) ?? 'virtiofsd'
     const options = ['-o', 'source=/', '-o', 'sandbox=chroot', '-o', 'cache=always']
-    live(this)
+    living.add(this)
     this.#share = startBound([program, `--socket-path=${this.#socket}`, ...options], ['ignore', 'ignore', 'pipe'])
     this.#shareSays = lastWords(this.#share.stderr)
   }
@@ -203,6 +185,6 @@ export class Guest {
     this.#machine?.kill('SIGKILL')
     this.#share.kill('SIGTERM')
     rmSync(this.#directory, { recursive: true, force: true })
-    die(this)
+    living.delete(this)
   }
 }

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { Child, type ChildOptions } from './children.ts'
 import { leftovers, machineState, processesInside } from './leaks.ts'
+import { Living } from './living.ts'
 import { addNamespaces, deleteNamespaces, NetworkNamespace, namePrefix, uniqueName } from './namespace.ts'
 
 export class Host extends NetworkNamespace {
@@ -81,30 +82,7 @@ export class Host extends NetworkNamespace {
   }
 }
 
-const living = new Set<Host>()
-const removeAll = (): void => {
-  for (const host of living) host.remove()
-}
-/** How tap ends a file that takes too long: the hosts go with it. */
-const deadlySignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
-const exitBySignal = (): never => process.exit(143)
-
-/** Adds a host to those that must not outlive the process; the first comes after what killed processes have left. */
-function live(host: Host): void {
-  if (living.size === 0) {
-    removeRemains()
-    process.on('exit', removeAll)
-    for (const signal of deadlySignals) process.on(signal, exitBySignal)
-  }
-  living.add(host)
-}
-
-function die(host: Host): void {
-  living.delete(host)
-  if (living.size > 0) return
-  process.removeListener('exit', removeAll)
-  for (const signal of deadlySignals) process.removeListener(signal, exitBySignal)
-}
+const living = new Living<Host>(host => host.remove())
 
 /** What test processes that were killed have left: their names tell the process. */
 function removeRemains(): void {
@@ -134,7 +112,9 @@ export function createHost(): Host {
   const directory = mkdtempSync(join(tmpdir(), `${namePrefix}${process.pid}-`))
   const name = uniqueName('host')
   const host = new Host(name, directory)
-  live(host)
+  // The first comes after what killed processes have left.
+  if (living.size === 0) removeRemains()
+  living.add(host)
   addNamespaces([name])
   host.ip('link set lo up')
   return host
@@ -144,7 +124,7 @@ export function createHost(): Host {
 export async function endHost(host: Host): Promise<string[]> {
   const processes = await host.stopChildren()
   host.remove()
-  die(host)
+  living.delete(host)
   const changes = machineState().filter(entry => !host.machineBefore.has(entry))
   return [...processes, ...leftovers(host.names(), host.directory), ...changes]
 }

@@ -22,6 +22,7 @@ export const selected: readonly string[] = paths(
   'netlink-address',
   'netlink-bridge',
   'netlink-link',
+  'netlink-link-find',
   'netlink-neighbour',
   'netlink-route',
   'netlink-socket',

@@ -1,7 +1,7 @@
 /** A network on a test's host and the attachments to it, driven as a runtime drives them: DEL and CHECK get ADD's result. */
 
 import type { Child } from './children.ts'
-import { programPath } from './execute.ts'
+import { type Outcome, programPath } from './execute.ts'
 import type { Host } from './host.ts'
 import type { NetworkNamespace } from './namespace.ts'
 import { goPluginDirectory, pluginDirectory } from './paths.ts'
@@ -82,6 +82,12 @@ export class Network {
   attachAtOnce(count: number): Promise<Attachment[]> {
     const containers = this.host.createContainers(count)
     return Promise.all(containers.map(container => this.attachment({ container }).addBeside()))
+  }
+
+  /** DELs without ADD's results, at the same time; gives the ends of those that failed. */
+  async detachAtOnce(attachments: readonly Attachment[]): Promise<Outcome[]> {
+    const ends = await Promise.all(attachments.map(one => this.start(one.request('DEL')).ended))
+    return ends.filter(({ status }) => status !== 0)
   }
 
   /** An attachment of another network object to the same network: same container, same ids, same result. */

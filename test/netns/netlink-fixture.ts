@@ -55,6 +55,35 @@ export function findLink(socket: NetlinkSocket, name: string): Link {
   return parsed(getLink(socket, { name }), name)
 }
 
+/** A link as "ip -j -d" prints it. */
+export interface ShownLink {
+  readonly ifindex: number
+  readonly ifname: string
+  readonly flags: readonly string[]
+  readonly mtu: number
+  readonly operstate: string
+  readonly group: string
+  readonly txqlen?: number
+  readonly address?: string
+  readonly master?: string
+  readonly link?: string | null
+  readonly link_index?: number
+  readonly ifalias?: string
+  readonly altnames?: readonly string[]
+  readonly promiscuity?: number
+  readonly min_mtu?: number
+  readonly max_mtu?: number
+  readonly num_tx_queues?: number
+  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: Readonly<Record<string, unknown>> }
+}
+
+/** As ip shows a link, which must be there. */
+export function shownLink(host: Host, name: string): ShownLink {
+  const [link] = host.show<ShownLink[]>('link', 'show', 'dev', name)
+  if (link === undefined) throw new Error(`ip shows no link ${name}`)
+  return link
+}
+
 /** The kernel's refusal of what is run. */
 export function refusal(run: () => unknown): NetlinkError {
   try {

@@ -1,14 +1,10 @@
-/** Links over netlink, with ip-link(8) as the witness. */
+/** Links over netlink: made, read and changed, with ip-link(8) as the witness. */
 
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import {
-  addAlternativeNamesRequest,
   addLink,
   addLinkRequest,
-  deleteAlternativeNamesRequest,
-  deleteLink,
-  deleteLinks,
   getLink,
   type Link,
   listLinks,
@@ -18,41 +14,22 @@ import {
 } from '../../lib/netlink/route/link/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { openNamespace } from '../../lib/netns/index.ts'
-import { Errno } from '../../lib/sys/errno.ts'
-import type { Host } from '../harness/index.ts'
-import { address, findLink, mac, makeLink, openRouteSocket, refusal, text, withRouteSocket } from './netlink-fixture.ts'
-
-interface Shown {
-  readonly ifindex: number
-  readonly ifname: string
-  readonly flags: readonly string[]
-  readonly mtu: number
-  readonly operstate: string
-  readonly group: string
-  readonly txqlen?: number
-  readonly address?: string
-  readonly master?: string
-  readonly link?: string | null
-  readonly link_index?: number
-  readonly ifalias?: string
-  readonly altnames?: readonly string[]
-  readonly promiscuity?: number
-  readonly min_mtu?: number
-  readonly max_mtu?: number
-  readonly num_tx_queues?: number
-  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: Readonly<Record<string, unknown>> }
-}
-
-const shown = (host: Host, name: string): Shown => {
-  const [link] = host.show<Shown[]>('link', 'show', 'dev', name)
-  if (link === undefined) throw new Error(`ip shows no link ${name}`)
-  return link
-}
+import {
+  address,
+  findLink,
+  mac,
+  makeLink,
+  openRouteSocket,
+  type ShownLink,
+  shownLink,
+  text,
+  withRouteSocket,
+} from './netlink-fixture.ts'
 
 const operStateNames: Readonly<Record<string, string>> = { LOWERLAYERDOWN: 'lowerLayerDown', NOTPRESENT: 'notPresent' }
 
 /** The link as ip shows it, in our words. */
-const asShown = (one: Shown) => ({
+const asShown = (one: ShownLink) => ({
   index: one.ifindex,
   name: one.ifname,
   kind: one.linkinfo?.info_kind,
@@ -107,16 +84,16 @@ t.test('what is read of every link is what ip shows', t =>
     // The kernel is slow to notice carriers: ip is asked before and after, until nothing has changed between.
     let [before, ours, after]: [unknown[], Link[], unknown[]] = [[], [], [undefined]]
     for (let round = 0; round < 100 && JSON.stringify(before) !== JSON.stringify(after); round++) {
-      before = host.show<Shown[]>('link').map(asShown)
+      before = host.show<ShownLink[]>('link').map(asShown)
       ours = listLinks(socket)
       for (const { name } of ours) findLink(socket, name)
-      after = host.show<Shown[]>('link').map(asShown)
+      after = host.show<ShownLink[]>('link').map(asShown)
     }
     t.same(ours.map(asRead), after)
     for (const one of ours) t.same(asRead(findLink(socket, one.name)), asRead(one), `${one.name} alone`)
-    t.equal(findLink(socket, 'veth0').master, shown(host, 'br0').ifindex)
-    t.equal(findLink(socket, 'veth0').parent, shown(host, 'veth1').ifindex)
-    t.equal(findLink(socket, 'mv0').parent, shown(host, 'veth1').ifindex)
+    t.equal(findLink(socket, 'veth0').master, shownLink(host, 'br0').ifindex)
+    t.equal(findLink(socket, 'veth0').parent, shownLink(host, 'veth1').ifindex)
+    t.equal(findLink(socket, 'mv0').parent, shownLink(host, 'veth1').ifindex)
   }),
 )
 
@@ -125,7 +102,7 @@ t.test('every kind is made as ip would make it', t =>
     const below = makeLink(socket, { name: 'below', kind: 'ifb', up: true })
     const make = (link: NewLink) => {
       addLink(socket, link)
-      return shown(host, link.name).linkinfo
+      return shownLink(host, link.name).linkinfo
     }
     const bridge = { vlanDefaultPvid: 0, mcastSnooping: false, ageingTime: 4200, forwardDelay: 400, stpState: 0 }
     t.match(make({ name: 'br0', kind: 'bridge', bridge }), {
@@ -175,13 +152,13 @@ t.test('every kind is made as ip would make it', t =>
       info_data: { mode: 'bridge', bcqueuelen: 55 },
     })
     t.match(make({ name: 'i0', kind: 'ifb', numTxQueues: 3 }), { info_kind: 'ifb' })
-    t.equal(shown(host, 'i0').num_tx_queues, 3)
+    t.equal(shownLink(host, 'i0').num_tx_queues, 3)
     t.match(make({ name: 'v0', kind: 'veth', index: 4321, peer: { name: 'v1', mtu: 1300, multicast: false } }), {
       info_kind: 'veth',
     })
-    t.equal(shown(host, 'v0').ifindex, 4321, 'with the index that was asked for')
-    t.match(shown(host, 'v1'), { mtu: 1300 })
-    t.notOk(shown(host, 'v1').flags.includes('MULTICAST'))
+    t.equal(shownLink(host, 'v0').ifindex, 4321, 'with the index that was asked for')
+    t.match(shownLink(host, 'v1'), { mtu: 1300 })
+    t.notOk(shownLink(host, 'v1').flags.includes('MULTICAST'))
   }),
 )
 
@@ -206,7 +183,7 @@ t.test('the settings of every kind are read as ip shows them', t =>
       id: 77,
       local: address('192.0.2.1'),
       group: address('239.1.1.1'),
-      link: shown(host, 'below').ifindex,
+      link: shownLink(host, 'below').ifindex,
       port: 4789,
       learning: false,
       ttl: 9,
@@ -239,8 +216,8 @@ t.test('a veth pair is made across two namespaces by one request', t =>
       peer: { name: 'eth0', mtu: 1400, mac: mac('02:00:00:00:00:03'), namespace: namespace.fd },
     })
     namespace.close()
-    t.match(shown(host, 'veth-host'), { mtu: 1400, address: '02:00:00:00:00:02', master: 'br0' })
-    t.ok(shown(host, 'veth-host').flags.includes('UP'))
+    t.match(shownLink(host, 'veth-host'), { mtu: 1400, address: '02:00:00:00:00:02', master: 'br0' })
+    t.ok(shownLink(host, 'veth-host').flags.includes('UP'))
     t.match(container.show('link', 'show', 'dev', 'eth0'), [{ mtu: 1400, address: '02:00:00:00:00:03' }])
     const inside = openRouteSocket(container)
     const [end, other] = [findLink(inside, 'eth0'), findLink(socket, 'veth-host')]
@@ -288,17 +265,17 @@ t.test('setLink() changes what is asked and nothing else', t =>
       expected = { ...expected, ...effect }
       await operStateIs(socket, index, expected.operState)
       t.same(asRead(getLink(socket, { index }) as Link), expected, JSON.stringify(effect))
-      t.same(asShown(shown(host, String(expected.name))), expected, 'and ip agrees')
+      t.same(asShown(shownLink(host, String(expected.name))), expected, 'and ip agrees')
     }
     setLink(socket, { index, master: bridge.index })
-    t.equal(shown(host, 'renamed').master, 'br0')
+    t.equal(shownLink(host, 'renamed').master, 'br0')
     setLink(socket, { index, master: 0 })
-    t.equal(shown(host, 'renamed').master, undefined)
+    t.equal(shownLink(host, 'renamed').master, undefined)
     setLink(socket, { index: bridge.index, bridge: { mcastSnooping: false, ageingTime: 776 } })
-    t.match(shown(host, 'br0').linkinfo?.info_data, { mcast_snooping: 0, ageing_time: 776 })
+    t.match(shownLink(host, 'br0').linkinfo?.info_data, { mcast_snooping: 0, ageing_time: 776 })
     setLink(socket, { index, arp: false, multicast: false, allMulticast: true })
     t.match(
-      shown(host, 'renamed')
+      shownLink(host, 'renamed')
         .flags.filter(flag => ['NOARP', 'MULTICAST', 'ALLMULTI'].includes(flag))
         .sort(),
       ['ALLMULTI', 'NOARP'],
@@ -360,137 +337,6 @@ t.test('with arp_notify set before, the link announces its address when it comes
   }),
 )
 
-t.test('alternative names are added, found and deleted', t =>
-  withRouteSocket(t, (socket, host) => {
-    const { index } = makeLink(socket, { name: 'l0', kind: 'ifb' })
-    const long = `${'a-long-name-'.repeat(10)}end`
-    socket.execute(addAlternativeNamesRequest(index, [long, 'short']))
-    t.same(shown(host, 'l0').altnames, [long, 'short'])
-    t.equal(getLink(socket, { name: long })?.index, index)
-    t.equal(getLink(socket, { name: 'short' })?.name, 'l0')
-    setLink(socket, { name: long, up: true })
-    t.ok(shown(host, 'l0').flags.includes('UP'), 'a link is also changed by it')
-    socket.execute(deleteAlternativeNamesRequest(index, [long]))
-    t.same(findLink(socket, 'l0').alternativeNames, ['short'])
-    t.equal(getLink(socket, { name: long }), undefined)
-  }),
-)
-
-t.test('filters of a list are the kernel’s own, and hold for kinds that it does not know', t =>
-  withRouteSocket(t, (socket, host) => {
-    host.ip(`
-      link add br0 type bridge
-      link add br1 type bridge
-      link add pa type veth peer name pb
-      link add pc type veth peer name pd
-      link set pa master br0
-      link set pc master br1
-    `)
-    const names = (filter: Parameters<typeof listLinks>[1]) =>
-      listLinks(socket, filter)
-        .map(link => link.name)
-        .sort()
-    t.same(names({}), ['br0', 'br1', 'lo', 'pa', 'pb', 'pc', 'pd'])
-    t.same(names({ kind: 'veth' }), ['pa', 'pb', 'pc', 'pd'])
-    t.same(names({ master: shown(host, 'br0').ifindex }), ['pa'])
-    t.same(names({ kind: 'bridge', master: shown(host, 'br0').ifindex }), [])
-    t.same(names({ kind: 'no-such-kind' }), [])
-    t.same(names({ master: 9999 }), [])
-  }),
-)
-
-t.test('deleteLink() by name, index and group; a link that is not there is an error unless ignored', t =>
-  withRouteSocket(t, (socket, host) => {
-    host.ip(`
-      link add pa type ifb
-      link add pb type ifb
-      link add pc group 9 type ifb
-      link add pd group 9 type ifb
-      link add pe type ifb
-    `)
-    t.equal(deleteLink(socket, { name: 'pa' }), true)
-    t.equal(deleteLink(socket, { index: findLink(socket, 'pb').index }), true)
-    t.equal(deleteLink(socket, { group: 9 }), true)
-    t.same(host.links(), ['lo', 'pe'])
-    t.match(
-      refusal(() => deleteLink(socket, { name: 'pa' })),
-      { code: 'ENODEV', operation: 'delete link "pa"' },
-    )
-    t.equal(deleteLink(socket, { name: 'pa' }, { missing: 'ignore' }), false)
-    t.equal(deleteLink(socket, { index: 9999 }, { missing: 'ignore' }), false)
-    t.match(
-      refusal(() => deleteLink(socket, { name: 'lo' }, { missing: 'ignore' })),
-      { code: 'EOPNOTSUPP' },
-      'what cannot be deleted is an error all the same',
-    )
-  }),
-)
-
-t.test('deleteLinks() deletes many at once, and passes over those that are gone', t =>
-  withRouteSocket(t, (socket, host) => {
-    const names = Array.from({ length: 150 }, (_, number) => `l${number}`)
-    socket.executeAll(names.map(name => addLinkRequest({ name, kind: 'veth', peer: { name: `${name}p` } })))
-    const links = listLinks(socket, { kind: 'veth' }).filter(link => !link.name.endsWith('p'))
-    t.equal(links.length, 150)
-    const kept = links.slice(0, 3)
-    deleteLink(socket, { name: 'l7' })
-    deleteLinks(socket, links.slice(3))
-    t.same(
-      listLinks(socket, { kind: 'veth' })
-        .map(link => link.name)
-        .filter(name => !name.endsWith('p')),
-      kept.map(link => link.name),
-    )
-    deleteLinks(socket, kept.slice(0, 1))
-    deleteLinks(socket, [])
-    t.equal(host.links().length, 5)
-  }),
-)
-
-t.test('counters are 64 bits wide and count', t =>
-  withRouteSocket(t, (socket, host) => {
-    host.ip('link set lo up')
-    t.ok(host.pings('127.0.0.1'))
-    const [shown] = JSON.parse(host.output(['ip', '-s', '-j', 'link', 'show', 'dev', 'lo'])) as {
-      stats64: { rx: { bytes: number; packets: number } }
-    }[]
-    const { statistics } = findLink(socket, 'lo')
-    t.equal(statistics?.rxBytes, BigInt(shown?.stats64.rx.bytes ?? -1))
-    t.equal(statistics?.txPackets, BigInt(shown?.stats64.rx.packets ?? -1))
-    t.ok((statistics?.rxBytes ?? 0n) > 0n)
-  }),
-)
-
-t.test('a refusal names the operation, the errno and the kernel’s own words', t =>
-  withRouteSocket(t, socket => {
-    makeLink(socket, { name: 'taken', kind: 'veth', peer: { name: 'peer' } })
-    const cases: [() => unknown, Record<string, unknown>][] = [
-      [
-        () => addLink(socket, { name: 'taken', kind: 'ifb' }),
-        { code: 'EEXIST', operation: 'create link "taken" of kind "ifb"' },
-      ],
-      [
-        () => addLink(socket, { name: 'x', kind: 'no-such-kind' }),
-        { errno: Errno.EOPNOTSUPP, extAckMessage: 'Unknown device type' },
-      ],
-      [() => addLink(socket, { name: 'x', kind: 'vxlan', vxlan: { id: 1 << 24 } }), { extAckMessage: /VXLAN ID/ }],
-      [() => setLink(socket, { index: 9999, up: true }), { code: 'ENODEV', operation: 'change link 9999' }],
-      [() => setLink(socket, { name: 'taken', mtu: 1 << 30 }), { code: 'EINVAL', extAckMessage: /mtu greater than/ }],
-      [() => setLink(socket, { name: 'taken', mac: mac('01:00:00:00:00:00') }), { code: 'EADDRNOTAVAIL' }],
-      [() => addLink(socket, { name: 'sixteen-bytes-xx', kind: 'ifb' }), { code: /ERANGE|EINVAL/ }],
-      [() => addLink(socket, { name: 'tun0', kind: 'tun' }), { code: /EINVAL|EOPNOTSUPP/ }],
-    ]
-    for (const [run, expected] of cases) {
-      const error = refusal(run)
-      t.match(error, { name: 'NetlinkError', ...expected }, error.message)
-      t.ok(error.message.startsWith(`${error.operation}: `))
-      t.ok(error.message.includes(error.code))
-      if (error.extAckMessage !== undefined) t.ok(error.message.includes(error.extAckMessage))
-    }
-    t.throws(() => addLink(socket, { name: 'x', kind: 'veth', bridge: {} }), TypeError)
-  }),
-)
-
 t.test('kinds that this kernel may lack are made, or refused by name', t =>
   withRouteSocket(t, (socket, host) => {
     const below = makeLink(socket, { name: 'below', kind: 'ifb', up: true })
@@ -507,20 +353,12 @@ t.test('kinds that this kernel may lack are made, or refused by name', t =>
       const [failure] = socket.tryAll([addLinkRequest(link)])
       if (failure === undefined) {
         const settings = Object.keys(expected).length > 0 ? { info_data: expected } : {}
-        t.match(shown(host, link.name).linkinfo, { info_kind: link.kind, ...settings }, link.kind)
+        t.match(shownLink(host, link.name).linkinfo, { info_kind: link.kind, ...settings }, link.kind)
         t.equal(findLink(socket, link.name).kind, link.kind)
       } else {
         t.match(failure, { code: 'EOPNOTSUPP', extAckMessage: 'Unknown device type' }, failure.message)
         t.ok(failure.message.includes(`"${link.kind}"`))
       }
     }
-  }),
-)
-
-t.test('a link that is not there is undefined', t =>
-  withRouteSocket(t, (socket: NetlinkSocket) => {
-    t.equal(getLink(socket, { name: 'nothing' }), undefined)
-    t.equal(getLink(socket, { index: 9999 }), undefined)
-    t.equal(getLink(socket, { name: 'a-name-that-is-longer-than-15-bytes' }), undefined)
   }),
 )

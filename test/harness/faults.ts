@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { Outcome } from './execute.ts'
 import type { Attachment, AttachmentOptions, Network } from './network.ts'
-import { differences, snapshot } from './snapshot.ts'
+import { differences, type Snapshot, snapshot } from './snapshot.ts'
 
 export interface FailedSteps {
   /** How many steps were made to fail. */
@@ -40,12 +40,16 @@ export function failEveryStep(
 
 /** How long an ADD takes here and now, in milliseconds: so that signals come while one runs, on any machine. */
 export function durationOfAdd(network: Network): number {
-  const attachment = network.attachment()
-  const start = performance.now()
-  attachment.add()
-  const duration = performance.now() - start
-  attachment.del()
-  return duration
+  let shortest = Number.POSITIVE_INFINITY
+  // The first one may read the executable from the disk; signals would then come when the others have long ended.
+  for (let run = 0; run < 3; run++) {
+    const attachment = network.attachment()
+    const start = performance.now()
+    attachment.add()
+    shortest = Math.min(shortest, performance.now() - start)
+    attachment.del()
+  }
+  return shortest
 }
 
 /** Starts an ADD that gets a signal at a random moment of the next so many milliseconds, and tells how it ended. */
@@ -54,6 +58,21 @@ export async function interruptedAdd(attachment: Attachment, signal: NodeJS.Sign
   await pause(Math.random() * within)
   child.signal(signal)
   return child.ended
+}
+
+/** An address file that was made and not written yet: it names no owner, and its address counts as free. */
+const unwrittenAddress = /^\+ files \S*networks\/[^/ ]+\/[0-9a-f.:]+ 600 ""$/
+
+/**
+ * What killed ADDs have left on the host although a DEL followed each, and what GC then leaves of address files. DEL cannot
+ * know whose an unwritten one was (docs/host-local.md, "an empty or torn address file"); GC has to take it away.
+ */
+export function leftByKilledAdds(network: Network, before: Snapshot): string[] {
+  const { host } = network
+  const afterDel = differences(before, snapshot(host)).filter(line => !unwrittenAddress.test(line))
+  network.gc([])
+  const afterGc = differences(before, snapshot(host)).filter(line => line.startsWith('+ files '))
+  return [...afterDel, ...afterGc.map(line => `${line}, after GC`)]
 }
 
 /** So many ADDs in one container that are told to stop at random moments: each is complete, or undone. */

@@ -34,7 +34,10 @@ export function execute(argv: readonly string[], options: ExecuteOptions = {}): 
     maxBuffer: 1 << 28,
     encoding: 'utf8',
   })
-  if (error !== undefined) throw new Error(`Cannot run "${argv.join(' ')}": ${error.message}`, { cause: error })
+  // A program may end without having read its input (VERSION does): it has still ended as it wanted.
+  const endedUnread = (error as NodeJS.ErrnoException | undefined)?.code === 'EPIPE' && (status ?? signal) !== null
+  if (error !== undefined && !endedUnread)
+    throw new Error(`Cannot run "${argv.join(' ')}": ${error.message}`, { cause: error })
   return { status: status ?? undefined, signal: signal ?? undefined, stdout, stderr }
 }
 

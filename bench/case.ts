@@ -9,7 +9,7 @@ export type Contenders = Readonly<Record<Side, Contender>>
 
 export interface Row {
   readonly what: string
-  readonly unit: 'ms' | 'µs' | 'per s' | 'Gbit/s' | 'MiB'
+  readonly unit: 'ms' | 'µs' | 'per s' | 'Gbit/s' | 'MiB' | 'rows'
   readonly go: readonly number[]
   readonly ours: readonly number[]
   /** What the ratio shall be, as "at most 0.5"; absent when there is nothing to reach. */

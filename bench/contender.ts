@@ -1,6 +1,5 @@
 /** The two sides of the comparison, each with a host of its own. */
 
-import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openNamespace } from '../lib/netns/index.ts'
 import {
@@ -11,13 +10,10 @@ import {
   pluginDirectory,
   programPath,
 } from '../test/harness/index.ts'
+import { type PluginCall, pluginCommand } from './plugin-command.ts'
 import type { Command } from './process.ts'
 
-export interface Invocation {
-  readonly command: 'ADD' | 'DEL' | 'CHECK' | 'VERSION'
-  readonly plugin: string
-  readonly config: object
-  readonly containerId: string
+export interface Invocation extends Pick<PluginCall, 'command' | 'plugin' | 'config' | 'containerId'> {
   readonly netns: NetworkNamespace
 }
 
@@ -34,22 +30,15 @@ export class Contender {
   }
 
   /** A call of a plugin, everything that it reads written down beforehand. */
-  prepare({ command, plugin, config, containerId, netns }: Invocation): Command {
-    const output = join(this.host.directory, `call-${++this.#files}`)
-    const input = join(output, 'stdin')
-    mkdirSync(output)
-    writeFileSync(input, JSON.stringify(config))
-    const path = join(this.#directory, plugin)
-    const environment = {
-      CNI_COMMAND: command,
-      CNI_CONTAINERID: containerId,
-      CNI_NETNS: netns.path,
-      CNI_IFNAME: 'eth0',
-      CNI_PATH: this.#directory,
+  prepare({ netns, ...call }: Invocation): Command {
+    return pluginCommand({
+      ...call,
+      netns: netns.path,
+      plugins: this.#directory,
+      directory: join(this.host.directory, `call-${++this.#files}`),
       // The Go plugins look for iptables.
-      PATH: programPath,
-    }
-    return { path, argv: [path], environment, input, output }
+      environment: { PATH: programPath },
+    })
   }
 
   /** Runs a function with this contender's host as the network of this process and its children. */

@@ -1,7 +1,7 @@
 /**
  * Our executables and Debian's Go plugins, side by side in one run; prints a Markdown table.
  *
- * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic mesh
+ * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic overlayd mesh
  */
 
 import { parseArgs } from 'node:util'
@@ -14,6 +14,7 @@ import { hostLocal } from './cases/host-local.ts'
 import { macvlan } from './cases/macvlan.ts'
 import { mesh } from './cases/mesh.ts'
 import { overlay, overlayTraffic } from './cases/overlay.ts'
+import { overlayd } from './cases/overlayd.ts'
 import { start } from './cases/start.ts'
 import { stepByStep } from './cases/steps.ts'
 import { Contender } from './contender.ts'
@@ -32,6 +33,7 @@ const cases: readonly Case[] = [
   memory,
   overlay,
   overlayTraffic,
+  overlayd,
   mesh,
 ]
 const { values } = parseArgs({

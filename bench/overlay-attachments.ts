@@ -3,8 +3,8 @@
  * samples for each network. Usage: overlay-attachments.js <JSON of OverlayTimings>
  */
 
-import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pluginCommand } from './plugin-command.ts'
 import { answer, type Command, measure } from './process.ts'
 
 export interface OverlayTimings {
@@ -24,20 +24,16 @@ export interface AttachmentSamples {
 
 const { runs, plugins, directory, netns, configs }: OverlayTimings = JSON.parse(process.argv[2] ?? '{}')
 
-function prepare(config: OverlayTimings['configs'][number], command: string, more: object = {}): Command {
-  const output = join(directory, `${config.name}-${command}`)
-  mkdirSync(output, { recursive: true })
-  const input = join(output, 'stdin')
-  writeFileSync(input, JSON.stringify({ ...config, ...more }))
-  const path = join(plugins, config.type)
-  const environment = {
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: 'bench',
-    CNI_NETNS: netns,
-    CNI_IFNAME: 'eth0',
-    CNI_PATH: plugins,
-  }
-  return { path, argv: [path], environment, input, output }
+function prepare(config: OverlayTimings['configs'][number], command: 'ADD' | 'DEL', more: object = {}): Command {
+  return pluginCommand({
+    plugins,
+    plugin: config.type,
+    command,
+    config: { ...config, ...more },
+    containerId: 'bench',
+    netns,
+    directory: join(directory, `${config.name}-${command}`),
+  })
 }
 
 const all = configs.map(config => {

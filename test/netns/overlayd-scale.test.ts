@@ -1,9 +1,8 @@
 /** Ten thousand endpoints on a hundred other hosts, and an agent that is started anew among them. */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { until } from '../harness/index.ts'
-import { agentNetwork, rowsOn, withAgents } from './overlayd-fixture.ts'
+import { agentNetwork, rowsOn, tableChanges, withAgents } from './overlayd-fixture.ts'
 import { manyEndpoints } from './overlayd-many.ts'
 
 const ENDPOINTS = 10_000
@@ -19,21 +18,16 @@ t.test('ten thousand endpoints', t =>
     t.equal(attachment.check().status, 0)
     t.ok(agent(1).metric('resident_bytes') < 150 * MEGABYTE, `memory: ${agent(1).metric('resident_bytes')} bytes`)
 
-    const overlay = host.named('overlay-web')
-    const monitors = ['bridge monitor fdb', 'ip monitor neigh'].map(command =>
-      host.start(command.split(' '), { inside: overlay }),
-    )
-    await pause(300)
+    const changes = await tableChanges(host)
     await agent(1).stop('SIGKILL')
     await agent(1).start()
     await until('the network is watched again', () => agent(1).metric('rows{', '"web"') === ROWS)
     t.equal(agent(1).metric('row_changes_total'), 0)
     t.ok(agent(1).metric('resident_bytes') < 150 * MEGABYTE, `memory: ${agent(1).metric('resident_bytes')} bytes`)
-    overlay.output(['bridge', 'fdb', 'add', '02:00:00:00:00:01', 'dev', 'vxlan0', 'dst', '192.0.2.2', 'self'])
-    for (const monitor of monitors.slice(0, 1)) await monitor.says(/02:00:00:00:00:01/)
-    const events = monitors.map(monitor => monitor.said.split('\n').filter(line => line.trim() !== ''))
-    t.match(events.flat(), [/02:00:00:00:00:01/], 'the kernel tells of no change but this one')
+    t.same(await changes(), [], 'the kernel tells of no change')
 
+    const stranger = ['02:00:00:00:00:01', 'dev', 'vxlan0', 'dst', '192.0.2.2', 'self']
+    host.named('overlay-web').output(['bridge', 'fdb', 'add', ...stranger])
     etcd.delete('endpoints/web/10.9.')
     await until('all are gone', () => rowsOn(host).length === 1)
     await agent(1).stop()

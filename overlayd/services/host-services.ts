@@ -99,6 +99,15 @@ export class HostServices {
     this.#kernel.keepIsolation(this.#wanted())
   }
 
+  /** A container has come to a network: it wants the virtual addresses, although nothing of the services has changed. */
+  entered(network: string): void {
+    if (this.#keptReplicas.has(network)) return
+    const hasVirtual = [...this.#options.replicas.entries.values()].some(
+      ({ value }) => value.network === network && value.services.some(one => one.virtualAddress !== undefined),
+    )
+    if (hasVirtual) this.schedule()
+  }
+
   /** What is to be served here, for people to compare with what the kernel has. */
   ports(): readonly PublishedPort[] {
     return this.#wanted().ports

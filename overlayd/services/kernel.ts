@@ -3,6 +3,7 @@
 import type { IpAddress } from '../../lib/address/address.ts'
 import {
   type DeclaredTable,
+  hasChanged,
   keepTable,
   removeTable,
   type TableChange,
@@ -166,7 +167,7 @@ export class MeshKernel {
   }
 }
 
-const counted = ({ rebuilt, added, removed }: TableChange): number => (rebuilt || added.size + removed.size > 0 ? 1 : 0)
+const counted = (change: TableChange): number => (hasChanged(change) ? 1 : 0)
 
 /** Chains of other programs on this host that may drop what is forwarded to services. */
 export function foreignDrops(): string[] {

@@ -28,6 +28,7 @@ export const mesh: Module = agent => {
   agent.onPublish(async request => {
     const contribution = await publishServices(known, request)
     if (request.network === meshSettings.network) host?.keepIsolation()
+    host?.entered(request.network)
     return contribution
   })
   agent.onWithdraw(async attachment => {

@@ -8,14 +8,15 @@ import type { IpAddress } from '../../lib/address/address.ts'
 import { formatMac } from '../../lib/address/mac.ts'
 import { formatPrefix, type Prefix, samePrefix } from '../../lib/address/prefix.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
-import { keepTable, removeTable } from '../../lib/firewall/nftables/declared-table.ts'
+import { hasChanged, keepTable, removeTable } from '../../lib/firewall/nftables/declared-table.ts'
 import { addAddress, deleteAddress, listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { namespacePath } from '../../lib/netns/index.ts'
+import { neighbourTable, virtualNeighbours } from '../../lib/overlay/mesh/neighbour-table.ts'
 import { networkTable } from '../../lib/overlay/mesh/network-table.ts'
 import { meshTable } from '../../lib/overlay/mesh/rules.ts'
 import { forgetReplicas, replicasGone } from '../../lib/overlay/mesh/stale-connections.ts'
-import { LOAD_BALANCER, OVERLAY_BRIDGE, overlayNamespaceName } from '../../lib/overlay/names.ts'
+import { LOAD_BALANCER, OVERLAY_BRIDGE, OVERLAY_VXLAN, overlayNamespaceName } from '../../lib/overlay/names.ts'
 import { withOverlay } from '../../lib/overlay/namespace.ts'
 import { keepSysctl, withNetfilter } from './kernel.ts'
 import { callPlugin } from './plugin-call.ts'
@@ -76,9 +77,15 @@ export function keepVirtualNetwork(
       address: virtualAddress,
       length: virtualAddress.length * 8,
     }))
-    // The host's own first: the kernel takes the first for what it sends by itself.
-    const changed = keepAddresses(overlay.socket, bridge.index, [...own, ...virtual])
     return withNetfilter(overlay.namespace, socket => {
+      const neighbours = virtualNeighbours(
+        OVERLAY_VXLAN,
+        services.map(({ virtualAddress }) => virtualAddress),
+      )
+      // Before the bridge has the addresses, and answers for them.
+      const isKeptApart = !hasChanged(keepTable(socket, neighbours))
+      // The host's own first: the kernel takes the first for what it sends by itself.
+      const changed = keepAddresses(overlay.socket, bridge.index, [...own, ...virtual])
       const addresses = own.map(({ address }) => address)
       const change = keepTable(socket, networkTable({ bridge: OVERLAY_BRIDGE, addresses, services }))
       forgetReplicas(
@@ -89,7 +96,7 @@ export function keepVirtualNetwork(
           before,
         ),
       )
-      return changed || change.rebuilt || change.added.size + change.removed.size > 0
+      return !isKeptApart || changed || hasChanged(change)
     })
   })
 }
@@ -98,8 +105,11 @@ export function keepVirtualNetwork(
 export function clearVirtualNetwork(network: string): void {
   withOverlay(network, overlay => {
     if (overlay === undefined) return
-    withNetfilter(overlay.namespace, socket => removeTable(socket, meshTable))
-    if (overlay.bridge !== undefined) keepAddresses(overlay.socket, overlay.bridge.index, [])
+    withNetfilter(overlay.namespace, socket => {
+      removeTable(socket, meshTable)
+      if (overlay.bridge !== undefined) keepAddresses(overlay.socket, overlay.bridge.index, [])
+      removeTable(socket, neighbourTable)
+    })
   })
 }
 

@@ -127,6 +127,37 @@ t.test('a virtual address leads to the replicas from containers on every host', 
   }),
 )
 
+t.test('a virtual address: a container is answered by its own host, and by no other', t =>
+  withMesh(t, 2, async ({ cluster }) => {
+    const ranges = [
+      [{ subnet: '10.7.0.0/16', rangeStart: '10.7.1.0' }],
+      [{ subnet: 'fd00:7::/64', rangeStart: 'fd00:7::1:0' }],
+    ]
+    const on = (number: number) => clusterNetwork(cluster.host(number), 'db', ranges)
+    const addresses = ['10.7.0.100', 'fd00:7::100']
+    const services = addresses.map((virtualAddress, index) =>
+      serviceOf({ name: `store${index}`, virtualAddress, ports: [] }),
+    )
+    const { name } = await startReplica(on(1), services)
+    const { container } = on(2).attach()
+    for (const address of addresses)
+      await until('it answers', () => whoAnswers(container, 'tcp', address, 80).join() === name)
+    // As before the agent had heard of the services.
+    const overlay = cluster.host(2).named('overlay-db')
+    for (const address of addresses) overlay.ip(`addr del ${address}/${address.includes(':') ? 128 : 32} dev br0`)
+    container.ip('neigh flush all')
+    for (const address of addresses) {
+      t.notOk(container.pings(address, 1), `${address} is asked for`)
+      const known = container.show<{ dst: string; lladdr?: string }[]>('neigh', 'show', 'dev', 'eth0')
+      t.same(
+        known.filter(({ dst, lladdr }) => dst === address && lladdr !== undefined),
+        [],
+        'and no other host answers',
+      )
+    }
+  }),
+)
+
 t.test('affinity: a client has the same replica through every host', t =>
   withMesh(t, 3, async ({ cluster }) => {
     const { outside, hosts } = cluster

@@ -5,6 +5,7 @@ import { removeTable } from '../../lib/firewall/nftables/declared-table.ts'
 import { hostTable } from '../../lib/overlay/mesh/host-table.ts'
 import { ingressTable } from '../../lib/overlay/mesh/ingress-table.ts'
 import { ingressIsolation, isolationTable } from '../../lib/overlay/mesh/isolation-table.ts'
+import { virtualNeighbours } from '../../lib/overlay/mesh/neighbour-table.ts'
 import { networkTable } from '../../lib/overlay/mesh/network-table.ts'
 import { publishedPorts, type Replica } from '../../lib/overlay/mesh/published-port.ts'
 import { meshTable } from '../../lib/overlay/mesh/rules.ts'
@@ -48,6 +49,7 @@ const tables = {
       { name: 'web', affinity: 'client', virtualAddress: ip('fd00:1::2'), replicas: [ip('fd00:1::11')] },
     ],
   }),
+  neighbours: virtualNeighbours('vxlan0', [ip('10.0.0.2'), ip('fd00:1::2')]),
   isolation: ingressIsolation({ trusted: ['vxlan0', 'port2'], loadBalancers: balancerAddresses, ports }),
 }
 

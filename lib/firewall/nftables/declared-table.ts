@@ -45,6 +45,10 @@ export interface TableChange {
   readonly removed: ReadonlyMap<string, readonly SetElement[]>
 }
 
+/** Whether anything was changed at all. */
+export const hasChanged = ({ rebuilt, added, removed }: TableChange): boolean =>
+  rebuilt || added.size + removed.size > 0
+
 /** With the largest keys and values an element takes some 100 bytes, and an attribute holds 64 KiB. */
 const ELEMENTS_IN_REQUEST = 500
 /** How often it is begun again because somebody removed the table, or parts of it, meanwhile. */

@@ -1,7 +1,7 @@
 /** Building blocks for rules of the bridge family, where packets are frames and nothing has been checked yet. */
 
 import { type Expression, express } from './expression-attributes.ts'
-import { compare, meta, PayloadBase } from './expressions.ts'
+import { compare, meta, PayloadBase, transportBytes } from './expressions.ts'
 
 /** ETH_P_* of linux/if_ether.h */
 const EtherType = { ip: 0x0800, arp: 0x0806, ip6: 0x86dd } as const
@@ -41,7 +41,7 @@ export function isLaterFragment(family: keyof typeof ICMP): Expression[] {
 export function icmpv6Types(first: number, last: number): Expression[] {
   return [
     ...isIcmp('ip6'),
-    express('payload', { dreg: 1, base: PayloadBase.transport, offset: 0, len: 1 }),
+    transportBytes(0, 1),
     express('range', {
       sreg: 1,
       op: 0,
@@ -49,6 +49,16 @@ export function icmpv6Types(first: number, last: number): Expression[] {
       toData: { value: Uint8Array.of(last) },
     }),
   ]
+}
+
+/** Loads the sender's or the target's IPv4 address of an ARP frame (RFC 826): `arp saddr ip`, `arp daddr ip`. */
+export function arpAddress(which: 'saddr' | 'daddr'): Expression {
+  return networkHeader(which === 'saddr' ? 14 : 24, 4)
+}
+
+/** Loads the address that a neighbour solicitation or advertisement is about (RFC 4861, 4.3 and 4.4). */
+export function neighbourTarget(): Expression {
+  return transportBytes(8, 16)
 }
 
 function networkHeader(offset: number, len: number): Expression {

@@ -8,6 +8,7 @@ const datatypes = {
   /** Mere numbers. nft has one type for those of every length and order, which a set tells it otherwise (`keyFields`). */
   integer24: [4, 3],
   integer32: [4, 4],
+  integer128: [4, 16],
   inet_proto: [12, 1],
   inet_service: [13, 2],
   ipv4_addr: [7, 4],

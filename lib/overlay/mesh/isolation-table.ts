@@ -13,7 +13,7 @@ import { type IpFamilyName, inSet, meta, notInSet, verdict } from '../../netlink
 import { addressField, loadKey, portField, protocolField } from '../../netlink/netfilter/nat-expressions.ts'
 import { concatenated, ofLength, portBytes } from './elements.ts'
 import type { PublishedPort } from './published-port.ts'
-import { addressType, families, interfaceName, lengthOf, nameFor } from './rules.ts'
+import { addressType, DISCOVERY, families, interfaceName, lengthOf, nameFor } from './rules.ts'
 
 export const isolationTable = { family: 'bridge', table: 'cnikit-ingress' } as const
 
@@ -25,9 +25,6 @@ export interface IngressNetwork {
   /** With the targets that drain: their old connections go on. */
   readonly ports: readonly PublishedPort[]
 }
-
-/** Neighbour solicitation and advertisement (RFC 4861); nobody here is a router for the others. */
-const DISCOVERY = [135, 136] as const
 
 export function ingressIsolation({ trusted, loadBalancers, ports }: IngressNetwork): DeclaredTable {
   return {

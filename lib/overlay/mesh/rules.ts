@@ -44,6 +44,9 @@ export function interfaceName(name: string): Uint8Array {
 export const isInterface = (name: string): Expression => compare('eq', interfaceName(name))
 export const isNotInterface = (name: string): Expression => compare('neq', interfaceName(name))
 
+/** ICMPv6 types of neighbour solicitation and advertisement (RFC 4861). No replica is a router for others: these are all. */
+export const DISCOVERY = [135, 136] as const
+
 /** What nft calls the expression that picks a slot. */
 const SLOT_FIELD = 'numgen random mod 16'
 

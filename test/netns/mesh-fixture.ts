@@ -86,11 +86,18 @@ route add ::/0 via ${onGateway(1)[1]}
 link show`)
 }
 
+/** For interfaces that are made afterwards. */
+function withoutDuplicateDetection(place: NetworkNamespace): void {
+  place.output(['sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0'])
+}
+
 /** Builds it with two replicas, each serving on ports 80 to 82, with its name. */
 export async function buildMesh(host: Host): Promise<Mesh> {
   const outside = createOutside(host)
   const overlay = host.createNamespace('overlay')
   const ingress = host.createNamespace('ingress')
+  // A router whose link-local address is still tentative asks for nobody, for up to two seconds.
+  for (const place of [host, overlay, ingress]) withoutDuplicateDetection(place)
   host.allowForwarding()
   host.ip(`
 link add docker_gwbridge type bridge
@@ -110,6 +117,7 @@ link set docker_gwbridge up`)
   const replicas: MeshReplica[] = []
   for (const number of [11, 12]) {
     const namespace = host.createContainer()
+    withoutDuplicateDetection(namespace)
     attach(host, overlay, namespace, number)
     await startServer(host, namespace, `replica${number}`)
     replicas.push({

@@ -116,5 +116,7 @@ t.test('VERSION is asked of every executable once, with the dummies that old plu
 t.test('VERSION that fails otherwise is an error', async t => {
   const fakes = fakePlugins(t)
   fakes.answer('bridge', 'VERSION', 'exit 1')
+  // All are asked at once: the other must not fail first.
+  fakes.answer('portmap', 'VERSION', `echo '{"cniVersion": "1.1.0", "supportedVersions": ["1.0.0"]}'`)
   await t.rejects(networkVersions(fakes.runtime, network()), { code: 106, plugin: 'bridge' })
 })

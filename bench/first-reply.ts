@@ -22,17 +22,16 @@ const PATIENCE_MS = 5_000
 /** Discard: nobody listens there, and the container's kernel says so at once. */
 const PORT = 9
 
-const now = (): number => Number(process.hrtime.bigint()) / 1e6
-
-/** When the first answer has come, on the clock of now(). */
+/** When the first answer has come, on the clock of performance.now(). */
 async function firstAnswer(address: string): Promise<number> {
-  const deadline = now() + PATIENCE_MS
+  const deadline = performance.now() + PATIENCE_MS
   let answered: number | undefined
   while (answered === undefined) {
-    if (now() > deadline) throw new Error(`${address} has not answered within ${PATIENCE_MS} ms of ADD's return`)
+    if (performance.now() > deadline)
+      throw new Error(`${address} has not answered within ${PATIENCE_MS} ms of ADD's return`)
     const socket = connect({ host: address, port: PORT })
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED') answered ??= now()
+      if (error.code === 'ECONNREFUSED') answered ??= performance.now()
     })
     await pause(AGAIN_MS)
   }
@@ -46,7 +45,7 @@ for (let round = 0; round < rounds; round++) {
     measure(del)
     await pause(SETTLE_MS)
     measure(add)
-    const returned = now()
+    const returned = performance.now()
     const [ip] = (JSON.parse(answer(add)) as { ips: readonly { address: string }[] }).ips
     samples.push((await firstAnswer((ip?.address ?? '').replace(/\/.*/, ''))) - returned)
   }

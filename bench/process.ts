@@ -71,15 +71,13 @@ function assertSucceeded(command: Command, status: number): void {
   )
 }
 
-const now = (): number => Number(process.hrtime.bigint()) / 1e6
-
 /** Milliseconds from before the start of a program until it is gone. @throws unless it succeeds */
 export function measure(command: Command): number {
   const status = [0]
-  const before = now()
+  const before = performance.now()
   const pid = start(command)
   wait4(pid, status, 0, null)
-  const elapsed = now() - before
+  const elapsed = performance.now() - before
   assertSucceeded(command, status[0] ?? 0)
   return elapsed
 }
@@ -108,7 +106,7 @@ export function measureCrowd(commands: readonly Command[], atATime: number): num
   const running = new Map<number, Command>()
   const waiting = [...commands]
   const failures: [Command, number][] = []
-  const before = now()
+  const before = performance.now()
   while (waiting.length > 0 || running.size > 0) {
     const next = running.size < atATime ? waiting.shift() : undefined
     if (next !== undefined) {
@@ -122,7 +120,7 @@ export function measureCrowd(commands: readonly Command[], atATime: number): num
     running.delete(pid)
     if (status[0] !== 0) failures.push([ended, status[0] ?? 0])
   }
-  const elapsed = now() - before
+  const elapsed = performance.now() - before
   for (const [command, status] of failures) assertSucceeded(command, status)
   return elapsed
 }

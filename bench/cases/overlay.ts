@@ -3,9 +3,8 @@
 import { join } from 'node:path'
 import {
   type Attachment,
-  Cluster,
+  type Cluster,
   type ClusterHost,
-  createHost,
   hostLocal,
   Network,
   type NetworkNamespace,
@@ -13,6 +12,7 @@ import {
   repositoryRoot,
 } from '../../test/harness/index.ts'
 import type { Case, Row } from '../case.ts'
+import { onCluster } from '../cluster.ts'
 import type { AttachmentSamples, OverlayTimings } from '../overlay-attachments.ts'
 
 const plane = (cluster: Cluster) => ({ type: 'static', peers: cluster.hosts.map(({ underlay }) => underlay.ipv4) })
@@ -181,21 +181,12 @@ async function traffic(cluster: Cluster, runs: number): Promise<Row[]> {
   ]
 }
 
-async function onCluster(measure: (cluster: Cluster) => Row[] | Promise<Row[]>): Promise<Row[]> {
-  const underlay = createHost()
-  try {
-    return await measure(await Cluster.start(underlay, { hosts: 2 }))
-  } finally {
-    underlay.remove()
-  }
-}
-
 export const overlay: Case = {
   name: 'overlay',
-  run: (_, runs) => onCluster(cluster => attachments(cluster, runs)),
+  run: (_, runs) => onCluster(2, cluster => attachments(cluster, runs)),
 }
 
 export const overlayTraffic: Case = {
   name: 'overlay-traffic',
-  run: (_, runs) => onCluster(cluster => traffic(cluster, runs)),
+  run: (_, runs) => onCluster(2, cluster => traffic(cluster, runs)),
 }

@@ -2,10 +2,11 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Cluster, createHost, Etcd, endHost, OverlayAgent, repositoryRoot, until } from '../../test/harness/index.ts'
+import { type Cluster, Etcd, OverlayAgent, repositoryRoot, until } from '../../test/harness/index.ts'
 import { agentNetwork, tableChanges } from '../../test/netns/overlayd-fixture.ts'
 import { manyEndpoints } from '../../test/netns/overlayd-many.ts'
 import type { Case, Row } from '../case.ts'
+import { onCluster } from '../cluster.ts'
 import type { FirstReplies } from '../first-reply.ts'
 import { pluginCommand } from '../plugin-command.ts'
 import { percentile } from '../statistics.ts'
@@ -19,17 +20,13 @@ interface Agents {
 /** As they are in production: no debug log, and comparisons no more often than there. */
 const settings = { leaseSeconds: 15, reconcileSeconds: 60, logLevel: 'info' }
 
-async function withAgents<T>(hosts: number, use: (agents: Agents) => Promise<T>): Promise<T> {
-  const underlay = createHost()
-  try {
-    const cluster = await Cluster.start(underlay, { hosts })
+function withAgents<T>(hosts: number, use: (agents: Agents) => Promise<T>): Promise<T> {
+  return onCluster(hosts, async cluster => {
     const etcd = await Etcd.start(cluster)
     const agents = cluster.hosts.map(host => new OverlayAgent(host, etcd, settings))
     await Promise.all(agents.map(agent => agent.start()))
-    return await use({ cluster, etcd, agents })
-  } finally {
-    await endHost(underlay)
-  }
+    return use({ cluster, etcd, agents })
+  })
 }
 
 const program = join(repositoryRoot, 'dist/node/bench/first-reply.js')
@@ -44,13 +41,11 @@ async function firstReplies(cluster: Cluster, name: string, first: boolean, roun
     const resident = network.attach()
     const { container, containerId } = first ? resident : network.attach()
     const call = { plugins: network.pluginDir, plugin: 'overlay', config: network.config, containerId }
-    const commands = (['DEL', 'ADD'] as const).map(command => {
+    const prepare = (command: 'ADD' | 'DEL') => {
       const directory = join(host.directory, `${name}-${command}`)
       return pluginCommand({ ...call, command, netns: container.path, directory }, argv => host.enter(argv))
-    })
-    const [del, add] = commands
-    if (del === undefined || add === undefined) throw new RangeError('two commands were prepared')
-    return { resident, attachment: { del, add } }
+    }
+    return { resident, attachment: { del: prepare('DEL'), add: prepare('ADD') } }
   })
   const samples: number[] = []
   for (const asking of hosts) {

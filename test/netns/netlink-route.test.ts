@@ -1,4 +1,7 @@
-/** Routes over netlink, with ip-route(8) as the witness. */
+/**
+ * Routes over netlink, with ip-route(8) as the witness. Long, and one subject: the tests share the way in
+ * which ip shows a route.
+ */
 
 import t from 'tap'
 import { addAddressRequest } from '../../lib/netlink/route/addr/index.ts'

@@ -1,4 +1,7 @@
-/** lib/netlink/netfilter against the kernel, with nft as the witness. */
+/**
+ * lib/netlink/netfilter against the kernel, with nft as the witness. Long, and one subject: half of it is the ruleset that
+ * all of its tests send, read and change.
+ */
 
 import t from 'tap'
 import { NetlinkError } from '../../lib/netlink/error.ts'

@@ -1,3 +1,5 @@
+/** What every plugin does with a request before and after its own work. Long, and one subject: the contract, line by line. */
+
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { CniError } from '../../../lib/cni/errors.ts'

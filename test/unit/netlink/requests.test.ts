@@ -1,4 +1,7 @@
-/** Requests of lib/netlink/route against those that iproute2 sends for the same. */
+/**
+ * Requests of lib/netlink/route against those that iproute2 sends for the same. Long, and one subject: a table with an entry
+ * for each captured request.
+ */
 
 import t from 'tap'
 import type { AttributeTable, Codec } from '../../../lib/netlink/codec.ts'

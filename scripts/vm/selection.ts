@@ -38,6 +38,9 @@ export const clusters: readonly string[] = paths(
   'cluster-ipam',
   'cnictl-overlay',
   'mesh-cluster',
+  'mesh-cluster-changes',
   'overlayd',
+  'overlayd-life',
+  'overlayd-scale',
   'overlayd-traffic',
 )

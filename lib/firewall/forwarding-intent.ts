@@ -4,6 +4,7 @@
  */
 
 import type { IpAddress } from '../address/address.ts'
+import type { Attachment } from './attachment.ts'
 
 export type ForwardingBackend = 'nftables' | 'iptables' | 'firewalld'
 
@@ -38,4 +39,26 @@ export interface ForwardingOptions {
   readonly adminChain: string
   /** firewalld: the zone that addresses are put into. */
   readonly zone: string
+}
+
+/** What carries it out: `iptablesForwarding` in iptables/forwarding.ts, and the others likewise. */
+export interface ForwardingCarrier {
+  /**
+   * Repeating it changes nothing.
+   * @returns whether anything of the attachment's own was added, which a failing ADD then has to delete
+   * @throws CniError, NetlinkError
+   */
+  add(attachment: Attachment, forwarding: Forwarding, options: ForwardingOptions): boolean
+  /** Compares only. @throws CniError code 105 naming what is missing */
+  check(attachment: Attachment, forwarding: Forwarding, options: ForwardingOptions): void
+  /**
+   * Removes what the attachment has; nothing there is fine. It is asked at every DEL, whichever back end ADD used, so no
+   * program may run where nothing can be.
+   * @param addresses undefined when nobody knows them
+   */
+  delete(attachment: Attachment, addresses: readonly IpAddress[] | undefined, options: ForwardingOptions): void
+  /** Removes what attachments of the network that are not listed have. Asked at every GC, as `delete`. */
+  gc(network: string, valid: readonly Pick<Attachment, 'containerId' | 'ifname'>[], options: ForwardingOptions): void
+  /** @throws CniError saying what it lacks */
+  status(options: ForwardingOptions): void
 }

@@ -34,6 +34,7 @@ const parts: Readonly<Record<string, string>> = {
   overlay: 'plugins/overlay/main.ts',
   overlayd: 'overlayd/executable.ts',
   static: 'ipam/static/main.ts',
+  tuning: 'plugins/tuning/main.ts',
 }
 
 // Each part is one file: the cost of a start grows with the number of files and with their size, and code that parts

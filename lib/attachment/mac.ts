@@ -10,18 +10,24 @@ export interface MacDocument {
   readonly args?: { readonly cni?: { readonly mac?: string } }
 }
 
+/** Where it stands, the code for one that is wrong, and the text. */
+type Source = [where: string, code: number, text: string | undefined]
+
 /**
  * The first that is given of: runtimeConfig, args, CNI_ARGS, the configuration itself. Undefined leaves the choice to
  * the plugin.
+ * @param first args may come before runtimeConfig
  * @throws CniError code 7, or 4 for CNI_ARGS
  */
 export function requestedMac(
   document: MacDocument,
   args: ReadonlyMap<string, string> | undefined,
+  first: 'runtimeConfig.mac' | 'args.cni.mac' = 'runtimeConfig.mac',
 ): MacAddress | undefined {
-  const sources: [string, number, string | undefined][] = [
-    ['runtimeConfig.mac', ErrorCode.invalidNetworkConfig, document.runtimeConfig?.mac],
-    ['args.cni.mac', ErrorCode.invalidNetworkConfig, document.args?.cni?.mac],
+  const byRuntime: Source = ['runtimeConfig.mac', ErrorCode.invalidNetworkConfig, document.runtimeConfig?.mac]
+  const byArgs: Source = ['args.cni.mac', ErrorCode.invalidNetworkConfig, document.args?.cni?.mac]
+  const sources: Source[] = [
+    ...(first === 'args.cni.mac' ? [byArgs, byRuntime] : [byRuntime, byArgs]),
     ['MAC in CNI_ARGS', ErrorCode.invalidEnvironment, args?.get('MAC')],
     ['mac', ErrorCode.invalidNetworkConfig, document.mac],
   ]

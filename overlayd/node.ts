@@ -12,7 +12,10 @@ import type { Store } from './etcd/store.ts'
 import type { NodeRecord } from './records.ts'
 import type { Settings } from './settings.ts'
 
-/** The tunnel address that the settings name or mean. @throws CniError code 7 when the host does not have it */
+/**
+ * The tunnel address that the settings name or mean.
+ * @throws CniError code 109 when the host does not have it: perhaps it has just been started, and gets it soon
+ */
 export function findTunnelAddress(tunnel: Settings['tunnel']): string {
   const socket = new NetlinkSocket(NetlinkProtocol.route)
   try {
@@ -22,14 +25,20 @@ export function findTunnelAddress(tunnel: Settings['tunnel']): string {
     }
     const link = getLink(socket, { name: tunnel.interface })
     if (link !== undefined) return formatAddress(addressOfLink(socket, link, tunnel.family))
-    throw new CniError(
-      ErrorCode.linkMissing,
-      `there is no interface "${tunnel.interface}"`,
-      'set "interface" to one that "ip link" shows, or "address" to the tunnel address',
-    )
+    throw notYet(`there is no interface "${tunnel.interface}"`)
+  } catch (error) {
+    throw error instanceof CniError ? notYet(error.message) : error
   } finally {
     socket.close()
   }
+}
+
+function notYet(message: string): CniError {
+  return new CniError(
+    ErrorCode.linkMissing,
+    message,
+    'set "address" to one that "ip address" shows, or "interface" to one that has an address of "family"; a host that boots may get it later',
+  )
 }
 
 /** The kernel's mark of this boot: what ran before it runs no more. */

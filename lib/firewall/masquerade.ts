@@ -7,7 +7,7 @@ import { formatPrefix, type Prefix } from '../address/prefix.ts'
 import type { NetlinkSocket } from '../netlink/socket.ts'
 import type { Attachment } from './attachment.ts'
 import { addToIptables, checkIptables, deleteFromLegacyIptables, gcLegacyIptables } from './iptables/masquerade.ts'
-import { hasLegacyNatTable, requirePrograms } from './iptables/nat-table.ts'
+import { hasLegacyTable, requirePrograms } from './iptables/table.ts'
 import { foreignChains, isMasqueradedByGo } from './nftables/foreign.ts'
 import { cnikitTable } from './nftables/layout.ts'
 import { addToNftables } from './nftables/masquerade-add.ts'
@@ -132,7 +132,11 @@ function isMasqueradedOtherwise(
   environment: Readonly<Record<string, string>>,
 ): boolean {
   if (isMasqueradedByGo(socket, attachment)) return true
-  if (foreignChains(socket, attachment).families.length === 0 && !hasLegacyNatTable(4) && !hasLegacyNatTable(6)) {
+  if (
+    foreignChains(socket, attachment).families.length === 0 &&
+    !hasLegacyTable('nat', 4) &&
+    !hasLegacyTable('nat', 6)
+  ) {
     return false
   }
   try {

@@ -6,20 +6,21 @@ import { CniError, ErrorCode } from '../../cni/errors.ts'
 import type { Attachment } from '../attachment.ts'
 import { chainName, ownerInComment, ruleComment } from './names.ts'
 import {
-  changeNatTable,
+  changePlanned,
+  changeTable,
   type Environment,
-  hasLegacyNatTable,
-  type NatTable,
+  emptyTable,
+  hasLegacyTable,
   programOf,
   quoteWord,
-  readNatTable,
+  readTable,
   type SavedRule,
+  type SavedTable,
+  type TablePlace,
   type Variant,
-} from './nat-table.ts'
+} from './table.ts'
 
 const multicast: Readonly<Record<Family, string>> = { 4: '224.0.0.0/4', 6: 'ff00::/8' }
-/** How often a change is planned again because the table had changed before it was applied. */
-const ATTEMPTS = 5
 
 const isJumpTo = (rule: SavedRule, chain: string) => rule.chain === 'POSTROUTING' && rule.target === chain
 const isAccept = (rule: SavedRule, chain: string, subnet: string) =>
@@ -33,7 +34,7 @@ function familiesOf(addresses: readonly Prefix[]): Family[] {
   return [...new Set(addresses.map(address => familyOf(address.address)))]
 }
 
-const empty: NatTable = { chains: [], rules: [] }
+const natTable = (family: Family, variant: Variant): TablePlace => ({ table: 'nat', family, variant })
 
 /**
  * Adds what is missing, in one change for each family. The table is only read when the container may have a chain.
@@ -46,19 +47,24 @@ export function addToIptables(
   environment: Environment,
 ): void {
   for (const family of familiesOf(addresses)) {
-    const mayExist = hasChain(family) || hasLegacyNatTable(family)
-    const table = mayExist ? readNatTable(family, 'default', environment) : empty
+    const mayExist = hasChain(family) || hasLegacyTable('nat', family)
+    const table = mayExist ? readTable(natTable(family, 'default'), environment) : emptyTable
     const lines = missingLines(
       table,
       attachment,
       addresses.filter(address => familyOf(address.address) === family),
       family,
     )
-    if (lines.length > 0) changeNatTable(family, 'default', lines, environment)
+    if (lines.length > 0) changeTable(natTable(family, 'default'), lines, environment)
   }
 }
 
-function missingLines(table: NatTable, attachment: Attachment, addresses: readonly Prefix[], family: Family): string[] {
+function missingLines(
+  table: SavedTable,
+  attachment: Attachment,
+  addresses: readonly Prefix[],
+  family: Family,
+): string[] {
   const chain = chainName(attachment.network, attachment.containerId)
   const comment = `-m comment --comment ${quoteWord(ruleComment(attachment.network, attachment.containerId))}`
   const has = (matches: (rule: SavedRule) => boolean) => table.rules.some(matches)
@@ -88,8 +94,8 @@ export function deleteFromLegacyIptables(
 ): void {
   const chain = chainName(attachment.network, attachment.containerId)
   for (const family of [4, 6] as const) {
-    if (!hasLegacyNatTable(family)) continue
-    planned(family, 'legacy', environment, table => deletionLines(table, chain, addresses))
+    if (!hasLegacyTable('nat', family)) continue
+    changePlanned(natTable(family, 'legacy'), environment, table => deletionLines(table, chain, addresses))
   }
 }
 
@@ -100,8 +106,8 @@ export function gcLegacyIptables(
   environment: Environment,
 ): void {
   for (const family of [4, 6] as const) {
-    if (!hasLegacyNatTable(family)) continue
-    planned(family, 'legacy', environment, table => {
+    if (!hasLegacyTable('nat', family)) continue
+    changePlanned(natTable(family, 'legacy'), environment, table => {
       const stale = new Set<string>()
       for (const rule of table.rules) {
         const owner = ownerInComment(rule.comment ?? '')
@@ -115,7 +121,7 @@ export function gcLegacyIptables(
 }
 
 /** The chain goes with the last rule that leads to it: another attachment of the container may still need it. */
-function deletionLines(table: NatTable, chain: string, addresses: readonly Prefix[] | undefined): string[] {
+function deletionLines(table: SavedTable, chain: string, addresses: readonly Prefix[] | undefined): string[] {
   const jumps = table.rules.filter(rule => isJumpTo(rule, chain))
   const sources = addresses?.flatMap(address => [single(address), subnetOf(address), formatPrefix(address)])
   const ours = sources === undefined ? jumps : jumps.filter(rule => sources.includes(rule.source ?? ''))
@@ -124,29 +130,11 @@ function deletionLines(table: NatTable, chain: string, addresses: readonly Prefi
   return lines
 }
 
-function planned(
-  family: Family,
-  variant: Variant,
-  environment: Environment,
-  plan: (table: NatTable) => readonly string[],
-): void {
-  for (let attempt = 1; ; attempt++) {
-    const lines = plan(readNatTable(family, variant, environment))
-    if (lines.length === 0) return
-    try {
-      changeNatTable(family, variant, lines, environment)
-      return
-    } catch (error) {
-      if (attempt === ATTEMPTS) throw error
-    }
-  }
-}
-
 /** @throws CniError code 105 naming the first rule that is missing */
 export function checkIptables(attachment: Attachment, addresses: readonly Prefix[], environment: Environment): void {
   const chain = chainName(attachment.network, attachment.containerId)
   for (const family of familiesOf(addresses)) {
-    const table = readNatTable(family, 'default', environment)
+    const table = readTable(natTable(family, 'default'), environment)
     for (const address of addresses.filter(address => familyOf(address.address) === family)) {
       const rules: [string, (rule: SavedRule) => boolean][] = [
         [

@@ -24,7 +24,7 @@ export function findProgram(names: readonly string[], environment: Environment):
   throw new CniError(
     ErrorCode.hostProgramFailed,
     `"${names.join('" or "')}" is in none of ${[...new Set(directories)].join(', ')}`,
-    'Install iptables, or remove "ipMasqBackend": "iptables" from the network configuration: nftables needs no program.',
+    'Install iptables, or remove "ipMasqBackend" or "backend" from the network configuration: nftables needs no program.',
   )
 }
 

@@ -41,11 +41,16 @@ const CONTAINER_ID_LIMIT = 110
 /** What the names of all masquerade sets begin with. */
 export const MASQUERADE_SETS = 'masquerade/'
 
-/** What the names of a network's sets begin with. */
-export function masqueradeSetPrefix(network: string): string {
+/** The part of a set's name that names the network: of no two networks it is the same, nor how the other's begins. */
+export function networkInName(network: string): string {
   const name = shortened(network, NETWORK_NAME_LIMIT, '/')
   // Apart from those of a network whose name is what the shortened one begins with.
-  return `${MASQUERADE_SETS}${name.includes('/') ? `/${name}` : name}/`
+  return `${name.includes('/') ? `/${name}` : name}/`
+}
+
+/** What the names of a network's sets begin with. */
+export function masqueradeSetPrefix(network: string): string {
+  return `${MASQUERADE_SETS}${networkInName(network)}`
 }
 
 /** The set for an attachment's address, which is that of its subnet. nft allows no colon in a name. */

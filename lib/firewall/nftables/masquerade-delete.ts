@@ -2,9 +2,10 @@
 
 import type { Prefix } from '../../address/prefix.ts'
 import type { Request } from '../../netlink/message.ts'
-import { deleteElements, elementFormat, elementsOf, getElement } from '../../netlink/netfilter/element.ts'
+import { deleteElements } from '../../netlink/netfilter/element.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import type { Attachment } from '../attachment.ts'
+import { claimDeletions } from './claims.ts'
 import { foreignDeletions } from './foreign.ts'
 import { masqueradeSet, ownerComment } from './layout.ts'
 import { elementsOfSet, masqueradeSets } from './ruleset.ts'
@@ -23,26 +24,14 @@ export function deleteFromNftables(
 ): void {
   const owner = ownerComment(attachment)
   applyPlanned(socket, 'delete masquerade', () => {
-    const known = addresses?.length ? deletionsOfAddresses(socket, attachment.network, owner, addresses) : undefined
+    const claims = addresses?.map(address => ({
+      set: masqueradeSet(attachment.network, address),
+      element: { key: address.address, comment: owner },
+    }))
+    const known = claims?.length ? claimDeletions(socket, claims) : undefined
     const own = known ?? deletionsOfOwner(socket, attachment.network, owner)
     return [...own, ...foreignDeletions(socket, attachment, addresses)]
   })
-}
-
-/** The deletion of these addresses' elements; undefined when they are not all there or not all the owner's. */
-function deletionsOfAddresses(
-  socket: NetlinkSocket,
-  network: string,
-  owner: string,
-  addresses: readonly Prefix[],
-): Request[] | undefined {
-  const answers = socket.getAll(
-    elementFormat,
-    addresses.map(address => getElement(masqueradeSet(network, address), address.address)),
-  )
-  const owned = answers.filter(answer => answer !== undefined && elementsOf(answer)[0]?.comment === owner)
-  if (owned.length < addresses.length) return undefined
-  return addresses.map(address => deleteElements(masqueradeSet(network, address), [{ key: address.address }]))
 }
 
 function deletionsOfOwner(socket: NetlinkSocket, network: string, owner: string): Request[] {

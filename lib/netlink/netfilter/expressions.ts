@@ -14,13 +14,16 @@ const Comparison = { eq: 0, neq: 1 } as const
 /** enum nft_meta_keys */
 const MetaKey = { protocol: 1, mark: 3, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16, iifgroup: 21 } as const
 /** enum nft_ct_keys */
-const CtKey = { status: 2 } as const
+const CtKey = { state: 0, status: 2 } as const
 /** IPPROTO_* */
 const protocols = { tcp: 6, udp: 17 } as const
 /** IPS_*, linux/netfilter/nf_conntrack_common.h */
 const connectionStates = { dnat: 1 << 5 } as const
 /** NFT_LOOKUP_F_INV */
 const LOOKUP_INVERTED = 1
+/** NF_CT_STATE_BIT of IP_CT_ESTABLISHED and IP_CT_RELATED, linux/netfilter/nf_conntrack_common.h */
+const STATE_ESTABLISHED = 1 << 1
+const STATE_RELATED = 1 << 2
 /** Where the source address lies in an Ethernet header. @see linux/if_ether.h, struct ethhdr */
 const etherSourceField = { offset: 6, length: 6 } as const
 /** Where the addresses lie in the network header, and how long they are. */
@@ -67,11 +70,10 @@ export function ofProtocol(protocol: keyof typeof protocols): Expression[] {
   return [meta('l4proto'), compare('eq', Uint8Array.of(protocols[protocol]))]
 }
 
-/** `ct status != dnat`: the packet belongs to no connection whose destination was changed. */
-export function withoutStatus(state: keyof typeof connectionStates): Expression[] {
-  const mask = new Uint8Array(Uint32Array.of(connectionStates[state]).buffer)
+/** Whether some bit of the register's 4 bytes is among these, or none is. Both are kept in the host's byte order. */
+function bitsOfRegister(bits: number, some: boolean): Expression[] {
+  const mask = new Uint8Array(Uint32Array.of(bits).buffer)
   return [
-    express('ct', { dreg: REGISTER_1, key: CtKey.status }),
     express('bitwise', {
       sreg: REGISTER_1,
       dreg: REGISTER_1,
@@ -79,8 +81,19 @@ export function withoutStatus(state: keyof typeof connectionStates): Expression[
       mask: { value: mask },
       xor: { value: allocate(4) },
     }),
-    compare('eq', allocate(4)),
+    compare(some ? 'neq' : 'eq', allocate(4)),
   ]
+}
+
+/** `ct status != dnat`: the packet belongs to no connection whose destination was changed. */
+export function withoutStatus(state: keyof typeof connectionStates): Expression[] {
+  return [express('ct', { dreg: REGISTER_1, key: CtKey.status }), ...bitsOfRegister(connectionStates[state], false)]
+}
+
+/** `ct state established,related`: the packet belongs to a connection that has been answered, or to one of its makings. */
+export function ofKnownConnection(): Expression[] {
+  const state = express('ct', { dreg: REGISTER_1, key: CtKey.state })
+  return [state, ...bitsOfRegister(STATE_ESTABLISHED | STATE_RELATED, true)]
 }
 
 /** Loads the source address of an Ethernet frame: `ether saddr`. */

@@ -12,7 +12,7 @@ export interface SysctlSetting {
    * Paths below /proc/sys that the key may mean, the likeliest first. sysctl(8) takes the first separator, "." or "/", for
    * all of them, so that the other one can stand in an interface's name; the Go plugin takes both everywhere.
    */
-  readonly names: readonly string[]
+  readonly names: readonly [string, ...string[]]
   readonly value: string
 }
 
@@ -29,7 +29,7 @@ export function sysctlSettings(
   const settings = new Map<string, SysctlSetting>()
   for (const [key, value] of Object.entries(configured)) {
     const setting = sysctlSetting(key, value, ifname)
-    const name = setting.names[0] ?? key
+    const [name] = setting.names
     const other = settings.get(name)
     if (other !== undefined) {
       refuse(`"sysctl" has ${name} twice: as ${JSON.stringify(other.key)} and as ${JSON.stringify(key)}`, 'remove one')
@@ -38,7 +38,7 @@ export function sysctlSettings(
   }
   for (const [key, value] of Object.entries(overriding)) {
     const setting = sysctlSetting(key, value, ifname)
-    settings.set(setting.names[0] ?? key, setting)
+    settings.set(setting.names[0], setting)
   }
   return [...settings.values()]
 }
@@ -56,16 +56,15 @@ function sysctlSetting(key: string, value: string, ifname: string): SysctlSettin
       }
     }
   }
-  const first = firstSeparator(key)
-  const names = [nameOf(first === '/' ? key.split('/') : swapSeparators(key), ifname)]
-  const both = nameOf(key.replaceAll('.', '/').split('/'), ifname)
-  if (both !== undefined && both !== names[0]) names.push(both)
-  const allowed = names.filter(name => name !== undefined)
-  if (allowed.length > 0) return { key, names: allowed, value }
-  return refuse(
-    `invalid net sysctl key: ${JSON.stringify(key)}`,
-    'sysctls of the network alone can be set: "net.ipv4.conf.IFNAME.arp_filter" or "net/ipv4/conf/IFNAME/arp_filter"',
-  )
+  const name = nameOf(firstSeparator(key) === '/' ? key.split('/') : swapSeparators(key), ifname)
+  if (name === undefined) {
+    refuse(
+      `invalid net sysctl key: ${JSON.stringify(key)}`,
+      'sysctls of the network alone can be set: "net.ipv4.conf.IFNAME.arp_filter" or "net/ipv4/conf/IFNAME/arp_filter"',
+    )
+  }
+  const other = nameOf(key.replaceAll('.', '/').split('/'), ifname)
+  return { key, names: other === undefined || other === name ? [name] : [name, other], value }
 }
 
 function firstSeparator(key: string): '.' | '/' {

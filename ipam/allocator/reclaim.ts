@@ -2,12 +2,12 @@
 
 import type { IpAddress } from '../../lib/address/address.ts'
 import { equalAddresses } from '../../lib/address/address.ts'
+import { livingNamespaces } from '../../lib/netns/liveness.ts'
 import { sameTime } from './address-files.ts'
 import { containerKey } from './entry.ts'
 import type { ContainerKey } from './index/address-index.ts'
 import type { Stamp } from './index/stamp.ts'
 import { sameBoot } from './index/stamp.ts'
-import { livingNamespaces } from './liveness.ts'
 import type { AllocationState } from './state.ts'
 
 /** An address without a user. */

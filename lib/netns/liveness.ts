@@ -3,8 +3,8 @@
  * and by open descriptors; what none of these leads to, nobody can enter again.
  */
 
-import { Errno, SysError } from '../../lib/sys/errno.ts'
-import { listDirectory, readFileIfExists, readLink, statusOf } from '../../lib/sys/file.ts'
+import { Errno, SysError } from '../sys/errno.ts'
+import { listDirectory, readFileIfExists, readLink, statusOf } from '../sys/file.ts'
 
 /**
  * Inode numbers of the network namespaces that anything on the host refers to; undefined when something could not be read,

@@ -23,6 +23,7 @@ function bun(...parameters: string[]): void {
 
 /** Parts of the executable, by the name that it is called by. */
 const parts: Readonly<Record<string, string>> = {
+  bandwidth: 'plugins/bandwidth/main.ts',
   bridge: 'plugins/bridge/main.ts',
   cluster: 'ipam/cluster/main.ts',
   cnictl: 'cnictl/executable.ts',

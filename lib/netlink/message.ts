@@ -7,6 +7,8 @@ export const NLM_F = {
   REQUEST: 0x1,
   MULTI: 0x2,
   ACK: 0x4,
+  /** The kernel's notification of the change is sent to the one who asked, too. */
+  ECHO: 0x8,
   DUMP_INTR: 0x10,
   /** On GET requests. */
   ROOT: 0x100,

@@ -53,3 +53,15 @@ export function enter(fd: number, path: string): void {
     () => libc.setns(fd, CLONE_NEWNET),
   )
 }
+
+/** Runs a synchronous function in a network namespace of its own, which goes when nothing is left that uses it. @throws SysError */
+export function runInNewNamespace<T>(inside: () => T): T {
+  return runAway(
+    () =>
+      check(
+        () => 'make a network namespace',
+        () => libc.unshare(CLONE_NEWNET),
+      ),
+    inside,
+  )
+}

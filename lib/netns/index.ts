@@ -1,5 +1,6 @@
 /** Network namespaces and their sysctls. */
 
+export { runInNewNamespace } from './enter.ts'
 export { findNamespaces, visitNamespaces } from './living.ts'
 export {
   createNamespace,

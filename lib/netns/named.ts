@@ -2,7 +2,7 @@
 
 import { libc } from '#libc'
 import { cString } from '../sys/bytes.ts'
-import { attempt, check } from '../sys/call.ts'
+import { attempt } from '../sys/call.ts'
 import { Errno, SysError } from '../sys/errno.ts'
 import {
   close,
@@ -15,8 +15,7 @@ import {
   withDescriptor,
 } from '../sys/file.ts'
 import { lockDescriptor } from '../sys/lock.ts'
-import { currentNamespacePath, runAway } from './enter.ts'
-import { CLONE_NEWNET } from './inspect.ts'
+import { currentNamespacePath, runInNewNamespace } from './enter.ts'
 import { openNamespaceIfExists } from './namespace.ts'
 
 export const namespaceDirectory = '/run/netns'
@@ -42,14 +41,7 @@ export function createNamespace(name: string): string {
   if (fd === undefined) throw new SysError(`create network namespace ${JSON.stringify(name)}`, Errno.EEXIST)
   close(fd)
   try {
-    runAway(
-      () =>
-        check(
-          () => 'make a network namespace',
-          () => libc.unshare(CLONE_NEWNET),
-        ),
-      () => mount(currentNamespacePath, path, MS_BIND),
-    )
+    runInNewNamespace(() => mount(currentNamespacePath, path, MS_BIND))
   } catch (error) {
     unlinkIfExists(path)
     throw error

@@ -1,0 +1,103 @@
+/**
+ * firewalld, asked over D-Bus: the addresses of containers become sources of a zone whose target lets through what is
+ * forwarded. The packages for D-Bus work with an event loop, which a plugin does not have; systemd's busctl asks for us.
+ */
+
+import { formatAddress, type IpAddress } from '../address/address.ts'
+import { CniError, ErrorCode } from '../cni/errors.ts'
+import type { ForwardingCarrier, ForwardingOptions } from './forwarding-intent.ts'
+import { runProgram } from './iptables/program.ts'
+import { addressesOfAttachment, addressesOfLost } from './nftables/forwarding-owners.ts'
+
+const service = ['org.fedoraproject.FirewallD1', '/org/fedoraproject/FirewallD1', 'org.fedoraproject.FirewallD1.zone']
+
+/** As firewalld writes it. */
+const sourceOf = (address: IpAddress): string => `${formatAddress(address)}/${address.length * 8}`
+
+/** What the program prints. @throws CniError code 108 */
+function call(method: string, address: IpAddress, { zone, environment }: ForwardingOptions): string {
+  return runProgram(['busctl'], {
+    arguments: ['--system', 'call', ...service, method, 'ss', zone, sourceOf(address)],
+    environment,
+  })
+}
+
+/** Whether the error is firewalld's, of this name. */
+function says(error: unknown, name: string): boolean {
+  return error instanceof CniError && error.message.includes(name)
+}
+
+/** @throws CniError code 108 */
+function isInZone(address: IpAddress, options: ForwardingOptions): boolean {
+  return call('querySource', address, options).trim() === 'b true'
+}
+
+/** Until firewalld reloads. @returns whether it was not there before */
+function addToZone(address: IpAddress, options: ForwardingOptions): boolean {
+  try {
+    call('addSource', address, options)
+    return true
+  } catch (error) {
+    if (!says(error, 'ZONE_ALREADY_SET') && !says(error, 'ALREADY_ENABLED') && !says(error, 'ZONE_CONFLICT'))
+      throw error
+    if (isInZone(address, options)) return false
+    throw new CniError(
+      ErrorCode.conflict,
+      `${sourceOf(address)} is in another zone of firewalld than "${options.zone}"`,
+      `"firewall-cmd --get-zone-of-source=${sourceOf(address)}" tells which: remove it there, or name that zone as "firewalldZone".`,
+      { cause: error },
+    )
+  }
+}
+
+/** One that is not there, and a firewalld that is gone, are fine. */
+function removeFromZone(address: IpAddress, options: ForwardingOptions): void {
+  try {
+    call('removeSource', address, options)
+  } catch (error) {
+    if (!absences.some(absence => says(error, absence))) throw error
+  }
+}
+
+/** How firewalld, and the bus, say that there is nothing to remove. */
+const absences = [
+  'UNKNOWN_SOURCE',
+  'NOT_ENABLED',
+  'not provided',
+  'not activatable',
+  'No such file',
+  'Connection refused',
+]
+
+/** What it knows of owners is what nftables says, where the addresses stand besides. */
+export const firewalldForwarding: ForwardingCarrier = {
+  add(_, { addresses }, options) {
+    const added: IpAddress[] = []
+    try {
+      for (const address of addresses) if (addToZone(address, options)) added.push(address)
+      return added.length > 0
+    } catch (error) {
+      for (const address of added) removeFromZone(address, options)
+      throw error
+    }
+  },
+  check(_, { addresses }, options) {
+    for (const address of addresses) {
+      if (isInZone(address, options)) continue
+      throw new CniError(
+        ErrorCode.checkFailed,
+        `${sourceOf(address)} is not in zone "${options.zone}" of firewalld`,
+        'A reload of firewalld removes what was not made permanent: create the container again.',
+      )
+    }
+  },
+  delete(attachment, addresses, options) {
+    for (const address of addressesOfAttachment(attachment, addresses ?? [])) removeFromZone(address, options)
+  },
+  gc(network, valid, options) {
+    for (const address of addressesOfLost(network, valid)) removeFromZone(address, options)
+  },
+  status(options) {
+    call('querySource', Uint8Array.of(127, 0, 0, 1), options)
+  },
+}

@@ -1,7 +1,7 @@
 /**
  * Our executables and Debian's Go plugins, side by side in one run; prints a Markdown table.
  *
- * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic overlayd mesh
+ * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic overlayd overlayd-scale mesh
  */
 
 import { parseArgs } from 'node:util'
@@ -15,6 +15,7 @@ import { macvlan } from './cases/macvlan.ts'
 import { mesh } from './cases/mesh.ts'
 import { overlay, overlayTraffic } from './cases/overlay.ts'
 import { overlayd } from './cases/overlayd.ts'
+import { overlaydScale } from './cases/overlayd-scale.ts'
 import { start } from './cases/start.ts'
 import { stepByStep } from './cases/steps.ts'
 import { Contender } from './contender.ts'
@@ -34,6 +35,7 @@ const cases: readonly Case[] = [
   overlay,
   overlayTraffic,
   overlayd,
+  overlaydScale,
   mesh,
 ]
 const { values } = parseArgs({

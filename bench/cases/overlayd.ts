@@ -1,14 +1,23 @@
 /** The agent with real etcd: how soon hosts hear of a container, and ten thousand of them on other hosts. */
 
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Cluster, Etcd, OverlayAgent, repositoryRoot, until } from '../../test/harness/index.ts'
+import {
+  type Attachment,
+  type Cluster,
+  type ClusterHost,
+  Etcd,
+  OverlayAgent,
+  repositoryRoot,
+  until,
+} from '../../test/harness/index.ts'
 import { agentNetwork, tableChanges } from '../../test/netns/overlayd-fixture.ts'
 import { manyEndpoints } from '../../test/netns/overlayd-many.ts'
+import { agentSettings, mebibytes, peakMebibytes } from '../agent.ts'
 import type { Case, Row } from '../case.ts'
 import { onCluster } from '../cluster.ts'
 import type { FirstReplies } from '../first-reply.ts'
 import { pluginCommand } from '../plugin-command.ts'
+import { answer, type Command, measure } from '../process.ts'
 import { percentile } from '../statistics.ts'
 
 interface Agents {
@@ -17,13 +26,10 @@ interface Agents {
   readonly agents: readonly OverlayAgent[]
 }
 
-/** As they are in production: no debug log, and comparisons no more often than there. */
-const settings = { leaseSeconds: 15, reconcileSeconds: 60, logLevel: 'info' }
-
 function withAgents<T>(hosts: number, use: (agents: Agents) => Promise<T>): Promise<T> {
   return onCluster(hosts, async cluster => {
     const etcd = await Etcd.start(cluster)
-    const agents = cluster.hosts.map(host => new OverlayAgent(host, etcd, settings))
+    const agents = cluster.hosts.map(host => new OverlayAgent(host, etcd, agentSettings))
     await Promise.all(agents.map(agent => agent.start()))
     return use({ cluster, etcd, agents })
   })
@@ -31,12 +37,16 @@ function withAgents<T>(hosts: number, use: (agents: Agents) => Promise<T>): Prom
 
 const program = join(repositoryRoot, 'dist/node/bench/first-reply.js')
 
-/**
- * Milliseconds from the return of ADD on one host to the first answer on another, for every pair of hosts.
- * @param first the container is the first of the network on its host, and its host new to the others
- */
-async function firstReplies(cluster: Cluster, name: string, first: boolean, rounds: number): Promise<number[]> {
-  const hosts = cluster.hosts.map(host => {
+/** A host with a container that stays in the network, and another one's ADD and DEL. */
+interface Place {
+  readonly host: ClusterHost
+  readonly resident: Attachment
+  readonly attachment: { readonly del: Command; readonly add: Command }
+}
+
+/** @param first the container that comes and goes is the first of the network on its host, and its host new to the others */
+function placesOn(cluster: Cluster, name: string, first: boolean): Place[] {
+  return cluster.hosts.map(host => {
     const network = agentNetwork(cluster, host, { name })
     const resident = network.attach()
     const { container, containerId } = first ? resident : network.attach()
@@ -45,17 +55,47 @@ async function firstReplies(cluster: Cluster, name: string, first: boolean, roun
       const directory = join(host.directory, `${name}-${command}`)
       return pluginCommand({ ...call, command, netns: container.path, directory }, argv => host.enter(argv))
     }
-    return { resident, attachment: { del: prepare('DEL'), add: prepare('ADD') } }
+    return { host, resident, attachment: { del: prepare('DEL'), add: prepare('ADD') } }
   })
+}
+
+/** Milliseconds from the return of ADD on one host to the first answer on another, for every pair of hosts. */
+async function firstReplies(cluster: Cluster, places: readonly Place[], rounds: number): Promise<number[]> {
   const samples: number[] = []
-  for (const asking of hosts) {
-    const attachments = hosts.filter(one => one !== asking).map(({ attachment }) => attachment)
+  for (const asking of places) {
+    const attachments = places.filter(one => one !== asking).map(({ attachment }) => attachment)
     const argv = [process.execPath, program, JSON.stringify({ rounds, attachments } satisfies FirstReplies)]
     const { container } = asking.resident
     const { status, stdout, stderr } = await cluster.underlay.start(argv, { inside: container }).ended
     if (status !== 0) throw new Error(`${program} ended with status ${status}: ${stderr}`)
     samples.push(...(JSON.parse(stdout) as number[]))
   }
+  return samples
+}
+
+/**
+ * Milliseconds from the return of ADD until the kernels of all other hosts have announced the forwarding entry. (A reply
+ * may come sooner: what nobody knows the way to goes to all hosts.)
+ */
+async function entriesElsewhere(name: string, places: readonly Place[], rounds: number): Promise<number[]> {
+  const monitors = places.map(({ host }) => {
+    const inside = host.named(`overlay-${name}`)
+    return { host, child: host.start(['bridge', 'monitor', 'fdb'], { inside }) }
+  })
+  const samples: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    for (const { host, attachment } of places) {
+      measure(attachment.del)
+      measure(attachment.add)
+      const returned = performance.now()
+      const { interfaces } = JSON.parse(answer(attachment.add)) as { interfaces: readonly { mac: string }[] }
+      const entry = new RegExp(`^${interfaces[0]?.mac} dev vxlan0 dst`, 'm')
+      const others = monitors.filter(monitor => monitor.host !== host)
+      await Promise.all(others.map(({ child }) => child.says(entry)))
+      samples.push(performance.now() - returned)
+    }
+  }
+  await Promise.all(monitors.map(({ child }) => child.stop()))
   return samples
 }
 
@@ -68,19 +108,19 @@ function replyRows(what: string, samples: readonly number[]): Row[] {
   ]
 }
 
+function entryRows(samples: readonly number[]): Row[] {
+  const row = { unit: 'ms' as const, go: [] }
+  return [
+    { ...row, what: 'from the return of ADD until four other hosts have the forwarding entry', ours: samples },
+    { ...row, what: 'the same, 99th percentile', ours: [percentile(samples, 99)] },
+  ]
+}
+
 const ENDPOINTS = 10_000
 /** Two for each MAC, one for each address. */
 const ROWS = 3 * ENDPOINTS
 /** 150 MB. */
 const MEMORY_TARGET = 'at most 143 MiB'
-
-const mebibytes = (agent: OverlayAgent): number => agent.metric('resident_bytes') / 2 ** 20
-
-/** The most that it has had resident since it was started, in MiB. */
-function peakMebibytes({ pid }: OverlayAgent): number {
-  const [, kibibytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
-  return Number(kibibytes) / 1024
-}
 
 /** An agent among ten thousand endpoints: when it hears of them, and when it is started anew and finds them in place. */
 async function tenThousand({ cluster, etcd, agents }: Agents, rounds: number): Promise<Row[]> {
@@ -134,10 +174,14 @@ export const overlayd: Case = {
   name: 'overlayd',
   async run(_, runs) {
     const rounds = Math.max(1, Math.ceil(runs / 3))
-    const replies = await withAgents(5, async ({ cluster }) => [
-      ...replyRows('the network is there', await firstReplies(cluster, 'web', false, rounds)),
-      ...replyRows("the host's first container of the network", await firstReplies(cluster, 'joined', true, rounds)),
-    ])
+    const replies = await withAgents(5, async ({ cluster }) => {
+      const [web, joined] = [placesOn(cluster, 'web', false), placesOn(cluster, 'joined', true)]
+      return [
+        ...replyRows('the network is there', await firstReplies(cluster, web, rounds)),
+        ...replyRows("the host's first container of the network", await firstReplies(cluster, joined, rounds)),
+        ...entryRows(await entriesElsewhere('web', web, rounds)),
+      ]
+    })
     return [...replies, ...(await withAgents(1, agents => tenThousand(agents, Math.ceil(runs / 5))))]
   },
 }

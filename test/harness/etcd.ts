@@ -133,6 +133,14 @@ export class Etcd {
     return index < 0 ? undefined : index
   }
 
+  /** The size of the first member's file. */
+  fileBytes(): number {
+    const text = this.#control(this.#secured, 'endpoint', 'status', '--write-out=json')
+    const [member] = JSON.parse(text) as { Status: { dbSize: number } }[]
+    if (member === undefined) throw new Error(`etcd gives no status: ${text}`)
+    return member.Status.dbSize
+  }
+
   /** Keys below a prefix, without the prefix of all. */
   keys(prefix: string): string[] {
     const text = this.#control(this.#secured, 'get', '--prefix', '--keys-only', PREFIX + prefix)

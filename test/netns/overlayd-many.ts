@@ -1,18 +1,16 @@
 /** Endpoints of many hosts that do not exist, as their agents would write them. */
 
-const HOSTS = 100
-
-/** By key, in the network "web": 10.9.0.0 and the addresses that follow. */
-export function manyEndpoints(count: number): ReadonlyMap<string, object> {
+/** By key, in the network "web": 10.9.0.0 and the addresses that follow; at most 1,000 hosts. */
+export function manyEndpoints(count: number, hosts = 100): ReadonlyMap<string, object> {
   const endpoints = new Map<string, object>()
   for (let number = 0; number < count; number++) {
-    const [high, low] = [number >> 8, number & 255]
-    const host = number % HOSTS
-    const hexadecimal = (value: number) => value.toString(16).padStart(2, '0')
-    endpoints.set(`endpoints/web/10.9.${high}.${low}`, {
+    const bytes = [9 + (number >> 16), (number >> 8) & 255, number & 255]
+    const host = number % hosts
+    endpoints.set(`endpoints/web/10.${bytes.join('.')}`, {
       node: `far-${host}`,
-      host: `198.51.100.${host + 1}`,
-      mac: `02:00:00:09:${hexadecimal(high)}:${hexadecimal(low)}`,
+      // The range for benchmarks, RFC 2544.
+      host: `198.18.${host >> 8}.${host & 255}`,
+      mac: `02:00:00:${bytes.map(byte => byte.toString(16).padStart(2, '0')).join(':')}`,
       containerId: `container-${number}`,
       ifname: 'eth0',
     })

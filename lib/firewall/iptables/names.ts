@@ -25,3 +25,18 @@ export function ownerInComment(comment: string): { network: string; containerId:
   const match = /^name: "([^"\\]*)" id: "([^"\\]*)"$/.exec(comment)
   return match === null ? undefined : { network: match[1] ?? '', containerId: match[2] ?? '' }
 }
+
+/** The chain of a container's published ports in a network. All of its attachments to the network share it. */
+export function portForwardingChain(network: string, containerId: string): string {
+  return `CNI-DN-${sha512(network + containerId)}`.slice(0, 28)
+}
+
+/** The comment of the rules that lead to it, in which names are not quoted as above. */
+export function portForwardingComment(network: string, containerId: string): string {
+  return `dnat name: "${network}" id: "${containerId}"`.slice(0, COMMENT_LIMIT)
+}
+
+/** Whose rule it is, by such a comment; undefined for one of another kind. */
+export function ownerInPortForwardingComment(comment: string): { network: string; containerId: string } | undefined {
+  return comment.startsWith('dnat ') ? ownerInComment(comment.slice('dnat '.length)) : undefined
+}

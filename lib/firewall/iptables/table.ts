@@ -106,19 +106,24 @@ export function changeTable(
 /**
  * Applies the lines that `plan` derives from the table. Where that fails, because others changed what it has read, it is
  * read and planned again.
+ * @param known the table where nobody needs to read it for that: {@link emptyTable}, when it has none of the chains
+ * @returns whether anything had to be changed
  * @throws CniError
  */
 export function changePlanned(
   place: TablePlace,
   environment: Environment,
   plan: (table: SavedTable) => readonly string[],
-): void {
+  known?: SavedTable,
+): boolean {
+  let table = known
   for (let attempt = 1; ; attempt++) {
-    const lines = plan(readTable(place, environment))
-    if (lines.length === 0) return
+    const lines = plan(table ?? readTable(place, environment))
+    table = undefined
+    if (lines.length === 0) return false
     try {
       changeTable(place, lines, environment)
-      return
+      return true
     } catch (error) {
       if (attempt === ATTEMPTS) throw error
     }

@@ -1,0 +1,159 @@
+/** Port forwarding with iptables: the chains, rules and comments of the Go plugin. */
+
+import { type Family, familyOf } from '../../address/address.ts'
+import type { Prefix } from '../../address/prefix.ts'
+import { CniError, ErrorCode } from '../../cni/errors.ts'
+import { livingNamespaces } from '../../netns/liveness.ts'
+import type { Attachment } from '../attachment.ts'
+import type {
+  KnownForwarding,
+  PortForwarding,
+  PortForwardingCarrier,
+  PortForwardingOptions,
+} from '../port-forwarding-intent.ts'
+import { ownerInPortForwardingComment, portForwardingChain } from './names.ts'
+import { placesWithChain } from './places.ts'
+import {
+  type Block,
+  blocksIn,
+  isOwnBlock,
+  meaningOf,
+  portsOfEntry,
+  replacementLines,
+} from './port-forwarding-blocks.ts'
+import { reclaimLines } from './port-forwarding-conflicts.ts'
+import { DNAT, type WantedPorts, wantedPorts } from './port-forwarding-rules.ts'
+import { missingShared, missingSharedLines } from './port-forwarding-shared.ts'
+import {
+  changePlanned,
+  type Environment,
+  emptyTable,
+  programOf,
+  readTable,
+  requirePrograms,
+  type SavedTable,
+  type TablePlace,
+} from './table.ts'
+
+/** What the attachment wants of each family that it has an address of. */
+function wantedOfFamilies(attachment: Attachment, forwarding: PortForwarding) {
+  return forwarding.addresses
+    .map(address => ({
+      address,
+      family: familyOf(address.address),
+      wanted: wantedPorts(attachment, forwarding, address),
+    }))
+    .filter(({ wanted }) => wanted.rules.length > 0)
+}
+
+const place = (family: Family): TablePlace => ({ table: 'nat', family, variant: 'default' })
+
+function add(attachment: Attachment, forwarding: PortForwarding, { environment }: PortForwardingOptions): boolean {
+  const present = placesWithChain('nat', DNAT)
+  let added = false
+  try {
+    for (const { address, family, wanted } of wantedOfFamilies(attachment, forwarding)) {
+      const mayExist = present.some(found => found.family === family)
+      const plan = (table: SavedTable) => additionLines(table, attachment, forwarding, address, wanted)
+      if (changePlanned(place(family), environment, plan, mayExist ? undefined : emptyTable)) added = true
+    }
+    return added
+  } catch (error) {
+    // The other family may have it already.
+    if (added) remove(attachment, forwarding, { environment })
+    throw error
+  }
+}
+
+function additionLines(
+  table: SavedTable,
+  attachment: Attachment,
+  forwarding: PortForwarding,
+  address: Prefix,
+  wanted: WantedPorts,
+): string[] {
+  const isOwn = isOwnBlock(attachment.ifname, [address.address])
+  return [
+    ...reclaimLines(table, forwarding, wanted, isOwn, livingNamespaces),
+    ...missingSharedLines(table, forwarding),
+    ...replacementLines(table, wanted, isOwn),
+  ]
+}
+
+function remove(attachment: Attachment, { addresses }: KnownForwarding, { environment }: PortForwardingOptions): void {
+  const chain = portForwardingChain(attachment.network, attachment.containerId)
+  for (const found of placesWithChain('nat', chain)) {
+    const own = addresses?.map(({ address }) => address).filter(address => familyOf(address) === found.family)
+    changePlanned(found, environment, table => deletionLines(table, chain, isOwnBlock(attachment.ifname, own)))
+  }
+}
+
+const deletionLines = (table: SavedTable, chain: string, isOwn: (block: Block) => boolean): string[] =>
+  replacementLines(table, { chain, rules: [], entries: [] }, isOwn)
+
+function gc(
+  network: string,
+  valid: readonly Pick<Attachment, 'containerId' | 'ifname'>[],
+  { environment }: PortForwardingOptions,
+): void {
+  for (const found of placesWithChain('nat', DNAT)) {
+    changePlanned(found, environment, table => {
+      const lines: string[] = []
+      for (const containerId of containersIn(table, network)) {
+        const interfaces = valid.filter(one => one.containerId === containerId).map(one => one.ifname)
+        // Rules of the Go plugin do not tell the container's interfaces apart.
+        const isStale = ({ owner }: Block) =>
+          owner === undefined ? interfaces.length === 0 : !interfaces.includes(owner.ifname)
+        const chain = portForwardingChain(network, containerId)
+        if (interfaces.length === 0 || blocksIn(table, chain).some(isStale))
+          lines.push(...deletionLines(table, chain, isStale))
+      }
+      return lines
+    })
+  }
+}
+
+/** The containers that the network has rules for, whoever made them. */
+function containersIn(table: SavedTable, network: string): Set<string> {
+  const containers = new Set<string>()
+  for (const rule of table.rules) {
+    if (rule.chain !== DNAT) continue
+    const owner = ownerInPortForwardingComment(rule.comment ?? '')
+    if (owner?.network === network) containers.add(owner.containerId)
+  }
+  return containers
+}
+
+function check(attachment: Attachment, forwarding: PortForwarding, { environment }: PortForwardingOptions): void {
+  for (const { family, wanted } of wantedOfFamilies(attachment, forwarding)) {
+    const missing = missingRule(readTable(place(family), environment), forwarding, wanted)
+    if (missing === undefined) continue
+    throw new CniError(
+      ErrorCode.checkFailed,
+      `port forwarding: ${programOf(family)} has no rule "${missing}" in table nat`,
+      'Something removed it, a firewall reload perhaps: create the container again.',
+    )
+  }
+}
+
+/** The first rule that is not there; the Go plugin's are as good as ours. */
+function missingRule(table: SavedTable, forwarding: PortForwarding, wanted: WantedPorts): string | undefined {
+  const shared = missingShared(table, forwarding)[0]
+  if (shared !== undefined) return shared.specification
+  const present = new Set(table.rules.filter(rule => rule.chain === wanted.chain).map(meaningOf))
+  for (const rule of wanted.rules) {
+    if (rule.target === 'RETURN' || rule.target === undefined) continue
+    if (!present.has(meaningOf(rule))) return rule.specification
+  }
+  const led = table.rules.filter(rule => rule.chain === DNAT && rule.target === wanted.chain).flatMap(portsOfEntry)
+  return wanted.entries.find(entry => portsOfEntry(entry).some(port => !led.includes(port)))?.specification
+}
+
+/** With iptables-restore, once for each family and change. */
+export const iptablesPortForwarding: PortForwardingCarrier = {
+  add,
+  check,
+  delete: remove,
+  gc,
+  status: ({ environment }: { readonly environment: Environment }) => requirePrograms(environment),
+}

@@ -34,6 +34,7 @@ const parts: Readonly<Record<string, string>> = {
   macvlan: 'plugins/macvlan/main.ts',
   overlay: 'plugins/overlay/main.ts',
   overlayd: 'overlayd/executable.ts',
+  portmap: 'plugins/portmap/main.ts',
   static: 'ipam/static/main.ts',
   tuning: 'plugins/tuning/main.ts',
 }

@@ -163,6 +163,11 @@ export function nextAddress(address: IpAddress): IpAddress | undefined {
   return undefined
 }
 
+/** 0.0.0.0 or "::" */
+export function isUnspecified(address: IpAddress): boolean {
+  return address.every(byte => byte === 0)
+}
+
 /** 224.0.0.0/4 or ff00::/8. */
 export function isMulticast(address: IpAddress): boolean {
   return address.length === 4 ? ((address[0] ?? 0) & 0xf0) === 0xe0 : address[0] === 0xff

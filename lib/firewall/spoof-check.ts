@@ -7,16 +7,11 @@ import { formatMac } from '../address/mac.ts'
 import { CniError, ErrorCode } from '../cni/errors.ts'
 import type { NetlinkSocket } from '../netlink/socket.ts'
 import type { Attachment } from './attachment.ts'
+import { attachmentWords } from './nftables/layout.ts'
 import { elementFault } from './nftables/ruleset.ts'
 import { openNftables, requireNftables } from './nftables/socket.ts'
 import { addAllowedSource, deleteAllowedSource, gcAllowedSources } from './nftables/spoof-check-changes.ts'
-import {
-  type AllowedSource,
-  allowedSources,
-  sourceComment,
-  sourceKey,
-  spoofCheckChain,
-} from './nftables/spoof-check-objects.ts'
+import { type AllowedSource, allowedSources, sourceKey, spoofCheckChain } from './nftables/spoof-check-objects.ts'
 import type { PendingClose } from './pending-close.ts'
 
 export { type AllowedSource, CHECKED_PORTS_GROUP } from './nftables/spoof-check-objects.ts'
@@ -59,7 +54,7 @@ export function deleteSpoofCheck(attachment: Attachment, source?: AllowedSource)
 export function checkSpoofCheck(attachment: Attachment, source: AllowedSource): void {
   const socket = requireForSpoofCheck()
   try {
-    const element = { set: allowedSources.set, key: sourceKey(source), comment: sourceComment(attachment) }
+    const element = { set: allowedSources.set, key: sourceKey(source), comment: attachmentWords(attachment) }
     const fault = elementFault(socket, spoofCheckChain, element)
     if (fault === undefined) return
     throw new CniError(

@@ -1,6 +1,6 @@
 /** ADD's look at the ports that the container is to have: whether they are the host's, and free. */
 
-import { formatAddress, type IpAddress } from '../../lib/address/address.ts'
+import { formatAddress, type IpAddress, isUnspecified } from '../../lib/address/address.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { NetlinkError } from '../../lib/netlink/error.ts'
 import { getLink } from '../../lib/netlink/route/link/index.ts'
@@ -11,7 +11,7 @@ import { readSysctlIfExists } from '../../lib/netns/sysctl.ts'
 import { Errno } from '../../lib/sys/errno.ts'
 import { statusOf } from '../../lib/sys/file.ts'
 import { controlGroupPath, findSocketOwners, type SocketOwner } from '../../lib/sys/socket-owner.ts'
-import { describeMapping, isUnspecified, type PortMapping, shareAddress } from './port-mapping.ts'
+import { describeMapping, type PortMapping, shareAddress } from './port-mapping.ts'
 
 /** How many conflicts an error lists beside the first. */
 const LISTED_CONFLICTS = 9

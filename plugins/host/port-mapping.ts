@@ -1,6 +1,12 @@
 /** The capability "portMappings" on a host whose ports nobody translates. */
 
-import { equalAddresses, formatAddress, type IpAddress, parseAddress } from '../../lib/address/address.ts'
+import {
+  equalAddresses,
+  formatAddress,
+  type IpAddress,
+  isUnspecified,
+  parseAddress,
+} from '../../lib/address/address.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transport } from '../../lib/netlink/sock-diag/index.ts'
 
@@ -82,9 +88,4 @@ export function describeMapping({ transport, port, address }: PortMapping): stri
 export function shareAddress(a: IpAddress | undefined, b: IpAddress | undefined): boolean {
   if (a === undefined || b === undefined) return true
   return equalAddresses(a, b) || (a.length === b.length && (isUnspecified(a) || isUnspecified(b)))
-}
-
-/** 0.0.0.0 or "::" */
-export function isUnspecified(address: IpAddress): boolean {
-  return address.every(byte => byte === 0)
 }

@@ -1,9 +1,10 @@
 /** Whether the kernel's table has the chains, rules and sets that a declared one has, and no others. */
 
-import { chainFormat, Hook, listChains, Policy } from '../../netlink/netfilter/chain.ts'
+import { type ChainValues, chainFormat, getChain, Hook, listChains, Policy } from '../../netlink/netfilter/chain.ts'
 import type { Expression } from '../../netlink/netfilter/expression-attributes.ts'
 import { listRules, ruleFormat } from '../../netlink/netfilter/rule.ts'
 import { listSets, setFormat, setValues } from '../../netlink/netfilter/set.ts'
+import type { TableName } from '../../netlink/netfilter/table.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import type { DeclaredChain, DeclaredTable } from './declared-table.ts'
 
@@ -14,20 +15,29 @@ export function isSameStructure(socket: NetlinkSocket, table: DeclaredTable): bo
   )
 }
 
+/** Whether the table has the chain with its rules, and no others in it. */
+export function hasChain(socket: NetlinkSocket, name: TableName, declared: DeclaredChain): boolean {
+  const found = socket.get(chainFormat, getChain({ ...name, chain: declared.chain }))?.attributes
+  return isChain(found, declared) && hasRules(socket, name, declared)
+}
+
 function hasChains(socket: NetlinkSocket, { family, table, chains }: DeclaredTable): boolean {
   const present = socket.dump(chainFormat, listChains(family)).filter(({ attributes }) => attributes.table === table)
   if (present.length !== chains.length) return false
-  return chains.every(({ chain, base }) => {
-    const found = present.find(({ attributes }) => attributes.name === chain)?.attributes
-    if (found === undefined) return false
-    if (base === undefined) return found.hook === undefined
-    return (
-      found.type === base.type &&
-      found.hook?.hooknum === Hook[base.hook] &&
-      found.hook.priority === base.priority &&
-      found.policy === Policy[base.policy ?? 'accept']
-    )
-  })
+  return chains.every(declared =>
+    isChain(present.find(({ attributes }) => attributes.name === declared.chain)?.attributes, declared),
+  )
+}
+
+function isChain(found: ChainValues | undefined, { base }: DeclaredChain): boolean {
+  if (found === undefined) return false
+  if (base === undefined) return found.hook === undefined
+  return (
+    found.type === base.type &&
+    found.hook?.hooknum === Hook[base.hook] &&
+    found.hook.priority === base.priority &&
+    found.policy === Policy[base.policy ?? 'accept']
+  )
 }
 
 function hasSets(socket: NetlinkSocket, { family, table, sets }: DeclaredTable): boolean {
@@ -40,7 +50,7 @@ function hasSets(socket: NetlinkSocket, { family, table, sets }: DeclaredTable):
   })
 }
 
-function hasRules(socket: NetlinkSocket, { family, table }: DeclaredTable, { chain, rules }: DeclaredChain): boolean {
+function hasRules(socket: NetlinkSocket, { family, table }: TableName, { chain, rules }: DeclaredChain): boolean {
   const present = socket.dump(ruleFormat, listRules({ family, table, chain }))
   return (
     present.length === rules.length &&

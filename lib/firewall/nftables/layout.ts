@@ -64,6 +64,20 @@ export function ownerComment(attachment: Pick<Attachment, 'containerId' | 'ifnam
   return `${shortened(attachment.containerId, CONTAINER_ID_LIMIT, '~')} ${attachment.ifname}`
 }
 
+/** Together with a container id, the longest interface name and a namespace's number within the limit of nft's comments. */
+const NETWORK_WORD_LIMIT = 35
+const CONTAINER_WORD_LIMIT = 64
+
+/** What the comments of the network's elements begin with, in a set that all networks share. */
+export function networkPrefix(network: string): string {
+  return `${shortened(network, NETWORK_WORD_LIMIT, '~')} `
+}
+
+/** The comment that says whose element it is, or what such a comment begins with, in a set that all networks share. */
+export function attachmentWords({ network, containerId, ifname }: Attachment): string {
+  return `${networkPrefix(network)}${shortened(containerId, CONTAINER_WORD_LIMIT, '~')} ${ifname}`
+}
+
 /** The name by which nft and the kernel's expressions call the family of an address. */
 export function ipFamily(address: IpAddress): 'ip' | 'ip6' {
   return address.length === 4 ? 'ip' : 'ip6'

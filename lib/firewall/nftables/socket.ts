@@ -40,3 +40,12 @@ export function requireNftables(what: string, otherwise: string): NetlinkSocket 
     `Load the module nf_tables, or ${otherwise}.`,
   )
 }
+
+/** Runs a function with a socket, and closes it whatever happens. */
+export function withNftables<T>(socket: NetlinkSocket, use: (socket: NetlinkSocket) => T): T {
+  try {
+    return use(socket)
+  } finally {
+    socket.close()
+  }
+}

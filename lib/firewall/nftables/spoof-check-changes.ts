@@ -13,6 +13,7 @@ import { deleteSet, getSet, setFormat } from '../../netlink/netfilter/set.ts'
 import { deleteTable } from '../../netlink/netfilter/table.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import type { Attachment } from '../attachment.ts'
+import { attachmentWords, networkPrefix } from './layout.ts'
 import { chainNames, elementsOfSet, hasTable, missingTableAndChain, rulesBySet, setNames } from './ruleset.ts'
 import {
   type AllowedSource,
@@ -20,8 +21,6 @@ import {
   createAllowedSources,
   createSpoofCheckChain,
   createSpoofCheckRule,
-  networkComment,
-  sourceComment,
   sourceKey,
   spoofCheckChain,
   spoofCheckTable,
@@ -36,7 +35,7 @@ const creation: Creation = {
 
 /** Allows the source. As with masquerade, what is needed around the element is only looked for without the set. */
 export function addAllowedSource(socket: NetlinkSocket, attachment: Attachment, source: AllowedSource): void {
-  const element = { key: sourceKey(source), comment: sourceComment(attachment) }
+  const element = { key: sourceKey(source), comment: attachmentWords(attachment) }
   const create = () => createElements(allowedSources, [element], { exclusive: true })
   createMissing(socket, creation, () => {
     if (socket.get(setFormat, getSet(allowedSources)) === undefined) {
@@ -56,7 +55,7 @@ export function deleteAllowedSource(
   attachment: Attachment,
   source: AllowedSource | undefined,
 ): void {
-  const owner = sourceComment(attachment)
+  const owner = attachmentWords(attachment)
   applyPlanned(socket, 'delete MAC spoof check', () => {
     if (source !== undefined) {
       const answer = socket.get(elementFormat, getElement(allowedSources, sourceKey(source)))
@@ -74,8 +73,8 @@ export function gcAllowedSources(
   network: string,
   valid: readonly Pick<Attachment, 'containerId' | 'ifname'>[],
 ): void {
-  const prefix = networkComment(network)
-  const owners = new Set(valid.map(({ containerId, ifname }) => sourceComment({ network, containerId, ifname })))
+  const prefix = networkPrefix(network)
+  const owners = new Set(valid.map(({ containerId, ifname }) => attachmentWords({ network, containerId, ifname })))
   for (let complete = false; !complete; ) {
     applyPlanned(socket, `garbage collection of network "${network}"`, () => {
       complete = true

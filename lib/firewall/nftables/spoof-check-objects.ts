@@ -27,7 +27,6 @@ import { createRule } from '../../netlink/netfilter/rule.ts'
 import { createSet, type SetName } from '../../netlink/netfilter/set.ts'
 import type { TableName } from '../../netlink/netfilter/table.ts'
 import { allocate, encodeText } from '../../sys/bytes.ts'
-import { type Attachment, shortened } from '../attachment.ts'
 
 /** The link group (`ip link set group`) of ports that are checked: the letters "cnk". */
 export const CHECKED_PORTS_GROUP = 0x636e6b
@@ -40,9 +39,6 @@ export const allowedSources: SetName = { ...spoofCheckTable, set: 'spoof-check/a
 const FIRST_PRIORITY = -300
 /** IFNAMSIZ, linux/if.h. */
 const INTERFACE_NAME_BYTES = 16
-/** Together with the longest interface name within the limit of nft's comments. */
-const NETWORK_NAME_LIMIT = 46
-const CONTAINER_ID_LIMIT = 64
 
 /** A port of a bridge and the only address that frames from it may come from. */
 export interface AllowedSource {
@@ -56,16 +52,6 @@ export function sourceKey({ port, mac }: AllowedSource): Uint8Array {
   key.set(encodeText(port).subarray(0, INTERFACE_NAME_BYTES - 1))
   key.set(mac, INTERFACE_NAME_BYTES)
   return key
-}
-
-/** What the comments of all the network's elements begin with. */
-export function networkComment(network: string): string {
-  return `${shortened(network, NETWORK_NAME_LIMIT, '~')} `
-}
-
-/** The comment that says whose element it is. */
-export function sourceComment({ network, containerId, ifname }: Attachment): string {
-  return `${networkComment(network)}${shortened(containerId, CONTAINER_ID_LIMIT, '~')} ${ifname}`
 }
 
 /** The base chain, which must not exist. */

@@ -34,8 +34,15 @@ export function retried(what: string, attempt: () => 'done' | 'again'): void {
 /**
  * Applies the changes that `plan` derives from what it reads, and only if the ruleset is still what it has read;
  * otherwise plans again.
+ * @param creation given where the plan creates what the kernel may lack
+ * @throws CniError code 101 for what the kernel lacks then
  */
-export function applyPlanned(socket: NetlinkSocket, what: string, plan: () => readonly Request[]): void {
+export function applyPlanned(
+  socket: NetlinkSocket,
+  what: string,
+  plan: () => readonly Request[],
+  creation?: Creation,
+): void {
   retried(what, () => {
     const generation = rulesetGeneration(socket)
     try {
@@ -43,7 +50,9 @@ export function applyPlanned(socket: NetlinkSocket, what: string, plan: () => re
       return 'done'
     } catch (error) {
       if (isNetlinkError(error, Errno.ERESTART)) return 'again'
-      throw error
+      // ENOENT is how the kernel answers for types of chains and expressions that it does not have.
+      const lacking = isNetlinkError(error, Errno.ENOENT, Errno.EOPNOTSUPP, Errno.EAFNOSUPPORT)
+      throw creation !== undefined && lacking ? unsupported(creation, error) : error
     }
   })
 }

@@ -1,6 +1,6 @@
 /** Chains. @see linux/netfilter/nf_tables.h, NFTA_CHAIN_* */
 
-import { attributeTable, bytes, list, nested, string, u32be, u64be } from '../codec.ts'
+import { attributeTable, bytes, list, nested, string, u32be, u64be, type Values } from '../codec.ts'
 import type { Request } from '../message.ts'
 import { NLM_F, request } from '../message.ts'
 import { signedBe } from './data.ts'
@@ -38,6 +38,9 @@ const chainAttributes = attributeTable('NFTA_CHAIN', {
 })
 
 export const chainFormat = netfilterFormat(chainAttributes)
+
+/** What the kernel tells of a chain. */
+export type ChainValues = Values<typeof chainAttributes>
 
 /** Which chain: `inet cnikit masquerade`. */
 export interface ChainName extends TableName {

@@ -3,8 +3,14 @@ import t from 'tap'
 import { parsePrefix } from '../../../lib/address/prefix.ts'
 import { shortened } from '../../../lib/firewall/attachment.ts'
 import { chainName, isChainName, ownerInComment, ruleComment } from '../../../lib/firewall/iptables/names.ts'
-import { masqueradeSet, masqueradeSetPrefix, ownerComment } from '../../../lib/firewall/nftables/layout.ts'
-import { networkComment, sourceComment, sourceKey } from '../../../lib/firewall/nftables/spoof-check-objects.ts'
+import {
+  attachmentWords,
+  masqueradeSet,
+  masqueradeSetPrefix,
+  networkPrefix,
+  ownerComment,
+} from '../../../lib/firewall/nftables/layout.ts'
+import { sourceKey } from '../../../lib/firewall/nftables/spoof-check-objects.ts'
 import { COMMENT_MAX_BYTES } from '../../../lib/netlink/netfilter/userdata.ts'
 import { encodeText } from '../../../lib/sys/bytes.ts'
 
@@ -54,23 +60,26 @@ t.test('names fit, can be loaded by nft, and differ where what they name differs
   )
 })
 
-t.test('the comment of the spoof check fits, names one attachment, and begins with its network', async t => {
-  const name = fc.string({ unit: fc.constantFrom(...'aB0_.-'), minLength: 1, maxLength: 80 })
-  t.doesNotThrow(() =>
-    fc.assert(
-      fc.property(name, name, name, name, (network, containerId, otherNetwork, otherId) => {
-        const comment = sourceComment({ network, containerId, ifname: 'interface-name0' })
-        const other = sourceComment({ network: otherNetwork, containerId: otherId, ifname: 'interface-name0' })
-        return (
-          encodeText(comment).length <= COMMENT_MAX_BYTES &&
-          (comment === other) === (network === otherNetwork && containerId === otherId) &&
-          comment.startsWith(networkComment(otherNetwork)) === (network === otherNetwork)
-        )
-      }),
-      { numRuns: 2000 },
-    ),
-  )
-})
+t.test(
+  'the comment in a set of all networks fits with a namespace behind it, names one attachment, and begins with its network',
+  async t => {
+    const name = fc.string({ unit: fc.constantFrom(...'aB0_.-'), minLength: 1, maxLength: 80 })
+    t.doesNotThrow(() =>
+      fc.assert(
+        fc.property(name, name, name, name, (network, containerId, otherNetwork, otherId) => {
+          const comment = attachmentWords({ network, containerId, ifname: 'interface-name0' })
+          const other = attachmentWords({ network: otherNetwork, containerId: otherId, ifname: 'interface-name0' })
+          return (
+            encodeText(`${comment} 4294967295`).length <= COMMENT_MAX_BYTES &&
+            (comment === other) === (network === otherNetwork && containerId === otherId) &&
+            comment.startsWith(networkPrefix(otherNetwork)) === (network === otherNetwork)
+          )
+        }),
+        { numRuns: 2000 },
+      ),
+    )
+  },
+)
 
 t.test('the key of the spoof check is name and address, each padded to registers', async t => {
   const key = sourceKey({ port: 'veth0123456789a', mac: Uint8Array.of(10, 88, 10, 1, 0, 5) })

@@ -1,0 +1,199 @@
+/** ADD: one element for each port or range, in which the one that is wanted finds who has it already. */
+
+import { equalAddresses, formatAddress, type IpAddress } from '../../address/address.ts'
+import { CniError, ErrorCode } from '../../cni/errors.ts'
+import type { Request } from '../../netlink/message.ts'
+import { createElements, deleteElements, type SetElement } from '../../netlink/netfilter/element.ts'
+import { getSet, setFormat } from '../../netlink/netfilter/set.ts'
+import { createTable, getTable, tableFormat } from '../../netlink/netfilter/table.ts'
+import type { NetlinkSocket } from '../../netlink/socket.ts'
+import { livingNamespaces } from '../../netns/liveness.ts'
+import type { Attachment } from '../attachment.ts'
+import type { PortForwarding } from '../port-forwarding-intent.ts'
+import { missingClaims } from './claims.ts'
+import { attachmentWords, ipFamily } from './layout.ts'
+import { claimElement, claimsOf, type Forwarded, mapOf, type PortClaim } from './port-forwarding-elements.ts'
+import { findHoldings, type Holding, isFor } from './port-forwarding-holders.ts'
+import {
+  createChains,
+  createPortMap,
+  createPostrouting,
+  type PortMap,
+  portMaps,
+  portmapCreation,
+  portmapTable,
+} from './port-forwarding-objects.ts'
+import { ownerComment, readOwner } from './port-forwarding-owner.ts'
+import { createSource, sourceClaims } from './port-forwarding-sources.ts'
+import { applyPlanned } from './transaction.ts'
+
+/** With the largest keys, values and comments an element takes some 250 bytes, and an attribute holds 64 KiB. */
+const ELEMENTS_IN_REQUEST = 200
+
+/** What was changed. */
+export interface Added {
+  /** Whether anything of the attachment's own was added. */
+  readonly changed: boolean
+  /** What others had, who are gone. */
+  readonly reclaimed: readonly Forwarded[]
+}
+
+/** @throws CniError code 104 naming who has a port; nothing is changed then */
+export function addToNftables(socket: NetlinkSocket, attachment: Attachment, forwarding: PortForwarding): Added {
+  const comment = ownerComment(attachment, forwarding.namespace)
+  const claims = claimsOf(
+    forwarding.mappings,
+    forwarding.addresses.map(({ address }) => ipFamily(address)),
+  )
+  let added: Added = { changed: false, reclaimed: [] }
+  const isGone = deathOfOwners(forwarding.namespace)
+  const plan = () => {
+    const structure = missingStructure(socket)
+    const holdings = structure.length > 0 ? [] : findHoldings(socket, claims)
+    const judged = judge(holdings, claims, attachment, isGone)
+    const changes = [
+      ...claimChanges(claims, judged, forwarding, comment),
+      ...missingClaims(socket, sourceClaims(attachment.network, forwarding, comment), withoutSet =>
+        withoutSet.flatMap(({ set }) => createSource(attachment.network, set)),
+      ),
+    ]
+    added = {
+      changed: changes.length > 0,
+      reclaimed: judged.reclaimed.map(({ forwarded }) => forwarded).filter(forwarded => forwarded !== undefined),
+    }
+    return [...structure, ...changes]
+  }
+  applyPlanned(socket, portmapCreation.what, plan, portmapCreation)
+  return added
+}
+
+/** All that is there whatever the attachments; where the last of the maps is, the rest is taken to be, too. */
+function missingStructure(socket: NetlinkSocket): Request[] {
+  const [first] = portMaps
+  if (first !== undefined && socket.get(setFormat, getSet(first)) !== undefined) return []
+  const table = socket.get(tableFormat, getTable(portmapTable))
+  return [
+    ...(table === undefined ? [createTable(portmapTable, { exclusive: true })] : []),
+    ...portMaps.map(createPortMap),
+    ...createChains(),
+    createPostrouting(),
+  ]
+}
+
+/** Tells whether an owner's network namespace is gone. They are looked for once, when first needed. */
+function deathOfOwners(asker: bigint): (namespace: bigint) => boolean {
+  let living: ReadonlySet<bigint> | undefined
+  let looked = false
+  return namespace => {
+    // The kernel gives a namespace's number to a later one: whoever asks has it now.
+    if (namespace === asker) return true
+    if (!looked) living = livingNamespaces()
+    looked = true
+    return living !== undefined && !living.has(namespace)
+  }
+}
+
+/** Elements in the way of what is wanted. */
+interface Judged {
+  /** The attachment's own. */
+  readonly own: readonly Holding[]
+  /** Just what is wanted, but of another network or interface of the container: the first of them has it. */
+  readonly shared: readonly Holding[]
+  /** Of attachments that are gone. */
+  readonly reclaimed: readonly Holding[]
+}
+
+/** @throws CniError code 104 for anything else */
+function judge(
+  holdings: readonly Holding[],
+  claims: readonly PortClaim[],
+  attachment: Attachment,
+  isGone: (namespace: bigint) => boolean,
+): Judged {
+  const words = attachmentWords(attachment)
+  const containerId = words.split(' ')[1]
+  const [own, shared, reclaimed]: [Holding[], Holding[], Holding[]] = [[], [], []]
+  for (const holding of holdings) {
+    const owner = readOwner(holding.element.comment)
+    if (owner === undefined) throw taken(holding)
+    if (`${owner.network} ${owner.containerId} ${owner.ifname}` === words) own.push(holding)
+    else if (owner.containerId !== containerId && isGone(owner.namespace)) reclaimed.push(holding)
+    else if (owner.containerId === containerId && claims.some(claim => isFor(holding, claim))) shared.push(holding)
+    else throw taken(holding)
+  }
+  return { own, shared, reclaimed }
+}
+
+function taken({ map, element, forwarded }: Holding): CniError {
+  const owner = readOwner(element.comment)
+  const what = forwarded === undefined ? `an element of map "${map.set}"` : describe(forwarded)
+  if (owner === undefined) {
+    return new CniError(
+      ErrorCode.conflict,
+      `${what} is taken by an element of nftables map "inet ${map.table} ${map.set}" that cnikit did not make`,
+      `remove it ("nft list map inet ${map.table} ${map.set}" shows it), or publish another port`,
+    )
+  }
+  const { network, containerId, ifname } = owner
+  return new CniError(
+    ErrorCode.conflict,
+    `${what} is taken by container ${containerId}, interface "${ifname}" in network "${network}"`,
+    'publish another port, or remove that container; where it is gone, GC of its network frees the port',
+  )
+}
+
+/** `TCP port 8080 of 192.0.2.1 (to 10.1.0.5 port 80)` */
+export function describe({ transport, first, last, hostAddress, container, containerPort }: Forwarded): string {
+  const ports = first === last ? `port ${first}` : `ports ${first}-${last}`
+  const to = first === last ? ` port ${containerPort}` : ''
+  const of = hostAddress === undefined ? '' : ` of ${formatAddress(hostAddress)}`
+  return `${transport.toUpperCase()} ${ports}${of} (to ${formatAddress(container)}${to})`
+}
+
+/** The creation of what is missing of the claims' elements; what the attachment had besides in their place goes. */
+function claimChanges(
+  claims: readonly PortClaim[],
+  { own, shared, reclaimed }: Judged,
+  { addresses }: PortForwarding,
+  comment: string,
+): Request[] {
+  const right = new Set<Holding>()
+  const creations = new Map<string, { map: PortMap; elements: SetElement[] }>()
+  for (const claim of claims) {
+    if (shared.some(holding => isFor(holding, claim))) continue
+    const container = addresses.find(({ address }) => ipFamily(address) === claim.family)?.address
+    if (container === undefined) continue
+    const present = own.find(holding => isFor(holding, claim) && isRight(holding, claim, container, comment))
+    if (present !== undefined) {
+      right.add(present)
+      continue
+    }
+    const map = mapOf(claim)
+    const creation = creations.get(map.set) ?? { map, elements: [] }
+    creation.elements.push(claimElement(claim, container, comment))
+    creations.set(map.set, creation)
+  }
+  const changes: Request[] = []
+  for (const holding of [...reclaimed, ...own]) {
+    if (!right.has(holding)) changes.push(deleteElements(holding.map, [holding.element]))
+  }
+  for (const { map, elements } of creations.values()) {
+    for (let start = 0; start < elements.length; start += ELEMENTS_IN_REQUEST) {
+      changes.push(createElements(map, elements.slice(start, start + ELEMENTS_IN_REQUEST), { exclusive: true }))
+    }
+  }
+  return changes
+}
+
+function isRight(
+  { element, forwarded }: Holding,
+  { containerPort }: PortClaim,
+  container: IpAddress,
+  comment: string,
+): boolean {
+  return (
+    element.comment === comment &&
+    forwarded?.containerPort === containerPort &&
+    equalAddresses(forwarded.container, container)
+  )
+}

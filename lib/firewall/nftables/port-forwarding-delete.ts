@@ -1,0 +1,70 @@
+/** DEL: finds the attachment's elements by its ports, or by reading the maps, and deletes them. */
+
+import type { Request } from '../../netlink/message.ts'
+import { deleteElements } from '../../netlink/netfilter/element.ts'
+import { getSet, setFormat } from '../../netlink/netfilter/set.ts'
+import type { NetlinkSocket } from '../../netlink/socket.ts'
+import type { Attachment } from '../attachment.ts'
+import type { KnownForwarding } from '../port-forwarding-intent.ts'
+import { claimsOf, type Forwarded } from './port-forwarding-elements.ts'
+import { findHoldings, type Holding, holdingsOf, isFor } from './port-forwarding-holders.ts'
+import { families, portMaps, portmapTable } from './port-forwarding-objects.ts'
+import { ownerPrefix } from './port-forwarding-owner.ts'
+import { isSourceSet } from './port-forwarding-sources.ts'
+import { elementsOfSet, setNames } from './ruleset.ts'
+import { applyPlanned } from './transaction.ts'
+
+/**
+ * Deletes the attachment's elements, and only its own. The table stays for the next ADD; GC removes it.
+ * @returns what was forwarded
+ */
+export function deleteFromNftables(
+  socket: NetlinkSocket,
+  attachment: Attachment,
+  { mappings }: KnownForwarding,
+): Forwarded[] {
+  const owner = ownerPrefix(attachment)
+  let deleted: Forwarded[] = []
+  applyPlanned(socket, 'delete port forwarding', () => {
+    const [first] = portMaps
+    if (first === undefined || socket.get(setFormat, getSet(first)) === undefined) return []
+    const isOwn = ({ element }: Holding) => element.comment?.startsWith(owner) === true
+    const own = (mappings && knownHoldings(socket, mappings, isOwn)) ?? allHoldings(socket).filter(isOwn)
+    deleted = own.map(({ forwarded }) => forwarded).filter(forwarded => forwarded !== undefined)
+    return [
+      ...own.map(({ map, element }) => deleteElements(map, [element])),
+      ...sourceDeletions(socket, attachment.network, owner),
+    ]
+  })
+  return deleted
+}
+
+/** All elements of all maps. */
+export function allHoldings(socket: NetlinkSocket): Holding[] {
+  return portMaps.flatMap(map => holdingsOf(socket, map))
+}
+
+/** The elements of the mappings; undefined when one of them has none in either family, and others may be there. */
+function knownHoldings(
+  socket: NetlinkSocket,
+  mappings: NonNullable<KnownForwarding['mappings']>,
+  isOwn: (holding: Holding) => boolean,
+): Holding[] | undefined {
+  const claims = claimsOf(mappings, families)
+  const own = findHoldings(socket, claims).filter(isOwn)
+  const isThere = families.some(family =>
+    claimsOf(mappings, [family]).every(claim => own.some(holding => isFor(holding, claim))),
+  )
+  return isThere ? own : undefined
+}
+
+/** The network's sets hold one element for each attachment. */
+function sourceDeletions(socket: NetlinkSocket, network: string, owner: string): Request[] {
+  return setNames(socket, portmapTable)
+    .filter(name => isSourceSet(name, network))
+    .flatMap(name => {
+      const set = { ...portmapTable, set: name }
+      const owned = elementsOfSet(socket, set).filter(({ comment }) => comment?.startsWith(owner))
+      return owned.length === 0 ? [] : [deleteElements(set, owned)]
+    })
+}

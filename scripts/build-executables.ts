@@ -27,6 +27,7 @@ const parts: Readonly<Record<string, string>> = {
   bridge: 'plugins/bridge/main.ts',
   cluster: 'ipam/cluster/main.ts',
   cnictl: 'cnictl/executable.ts',
+  firewall: 'plugins/firewall/main.ts',
   host: 'plugins/host/main.ts',
   'host-device': 'plugins/host-device/main.ts',
   'host-local': 'ipam/host-local/main.ts',

@@ -20,7 +20,7 @@ import {
   ingressSet,
   ingressWithin,
 } from './forwarding-objects.ts'
-import { createAcceptRules, missingStructure } from './forwarding-structure.ts'
+import { createAcceptRules, missingRules, missingStructure } from './forwarding-structure.ts'
 import { ownerComment } from './layout.ts'
 import { chainNames, elementsOfSet, hasTable, setNames } from './ruleset.ts'
 import { applyPlanned, ELEMENTS_IN_BATCH } from './transaction.ts'
@@ -58,8 +58,8 @@ function garbageOf(
   const rules = acceptRules(socket)
   const prefix = acceptedSetPrefix(network)
   const remaining = new Set(names)
-  const changes: Request[] = chainNames(socket, firewallTable).includes(forwardChain.chain)
-    ? []
+  const changes = chainNames(socket, firewallTable).includes(forwardChain.chain)
+    ? missingRules(socket)
     : missingStructure(socket)
   let room = ELEMENTS_IN_BATCH
   let complete = true

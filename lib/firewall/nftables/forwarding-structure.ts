@@ -17,6 +17,7 @@ import {
   ingressInterfaces,
   ingressWithin,
 } from './forwarding-objects.ts'
+import { rulesBySet } from './ruleset.ts'
 
 const isOfIp6 = ({ set }: SetName): boolean => set.endsWith('/ip6')
 
@@ -41,14 +42,20 @@ export function createIngressSet(set: SetName): Request {
   return createSet(set, { key: ['ifname'] }, { exclusive: true })
 }
 
-function createIngressChain(): Request[] {
+/** Ends the chain for what stays behind one bridge. */
+function createWithinRule(): Request {
   const within = [meta('iifname', REGISTER_1), meta('oifname', REGISTER_2), inSet(ingressWithin.set)]
+  return createRule(ingressChain, [...within, verdict('return')], { first: true })
+}
+
+/** Drops the rest of what goes from one such bridge to another. */
+function createBetweenRule(): Request {
   const between = [meta('iifname'), inSet(ingressInterfaces.set), meta('oifname'), inSet(ingressInterfaces.set)]
-  return [
-    createChain(ingressChain, undefined, { exclusive: true }),
-    createRule(ingressChain, [...within, verdict('return')]),
-    createRule(ingressChain, [...between, verdict('drop')]),
-  ]
+  return createRule(ingressChain, [...between, verdict('drop')])
+}
+
+function createIngressChain(): Request[] {
+  return [createChain(ingressChain, undefined, { exclusive: true }), createWithinRule(), createBetweenRule()]
 }
 
 /** What forwarded packets go through before anything is accepted, in this order. */
@@ -78,8 +85,32 @@ export function missingStructure(socket: NetlinkSocket): Request[] {
   ]
 }
 
-/** The chains that the forward chain should jump to and does not; their order is not looked at. */
-export function missingJumps(socket: NetlinkSocket): string[] {
+/** Whether the ingress chain has no rule that looks into the set. */
+function lacksIngressRule(socket: NetlinkSocket, { set }: SetName): boolean {
+  return !rulesBySet(socket, ingressChain).has(set)
+}
+
+/** What keeps the chains from working, in words; undefined when nothing does. */
+export function structureFault(socket: NetlinkSocket): string | undefined {
+  const [jump] = missingJumps(socket)
+  if (jump !== undefined) return `chain "${forwardChain.chain}" does not jump to "${jump}"`
+  const set = [ingressWithin, ingressInterfaces].find(set => lacksIngressRule(socket, set))
+  return set && `chain "${ingressChain.chain}" has no rule for set "${set.set}"`
+}
+
+/** The creation of what is missing of the rules of all networks, each where it belongs. */
+export function missingRules(socket: NetlinkSocket): Request[] {
+  return [
+    ...missingJumps(socket)
+      .toReversed()
+      .map(chain => createRule(forwardChain, [verdict('jump', chain)], { first: true })),
+    ...(lacksIngressRule(socket, ingressWithin) ? [createWithinRule()] : []),
+    ...(lacksIngressRule(socket, ingressInterfaces) ? [createBetweenRule()] : []),
+  ]
+}
+
+/** The chains that the forward chain should jump to and does not. */
+function missingJumps(socket: NetlinkSocket): string[] {
   const present = socket
     .dump(ruleFormat, listRules(forwardChain))
     .flatMap(({ attributes }) => attributes.expressions ?? [])

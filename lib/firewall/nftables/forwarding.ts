@@ -16,7 +16,7 @@ import {
   forwardChain,
   forwardingCreation,
 } from './forwarding-objects.ts'
-import { createAccepted, missingJumps, missingStructure } from './forwarding-structure.ts'
+import { createAccepted, missingStructure, structureFault } from './forwarding-structure.ts'
 import { ownerComment } from './layout.ts'
 import { elementFault, elementsOfSet, setNames } from './ruleset.ts'
 import { openNftables, requireNftables } from './socket.ts'
@@ -79,9 +79,9 @@ function check(socket: NetlinkSocket, attachment: Attachment, { addresses, ingre
     const fault = elementFault(socket, forwardChain, { set: set.set, key: element.key, comment: element.comment })
     if (fault !== undefined) fail(`forwarding for ${formatAddress(Uint8Array.from(element.key))}: ${fault}`)
   }
-  const [jump] = missingJumps(socket)
   const table = `nftables table "${firewallTable.family} ${firewallTable.table}"`
-  if (jump !== undefined) fail(`chain "${forwardChain.chain}" does not jump to "${jump}" in ${table}`)
+  const damage = structureFault(socket)
+  if (damage !== undefined) fail(`firewall: ${damage} in ${table}`)
   const fault = ingress && ingressFault(socket, attachment.network, ingress)
   if (fault !== undefined) fail(`ingress policy "${ingress?.policy}": ${fault} in ${table}`)
 }

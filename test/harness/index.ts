@@ -12,7 +12,7 @@ export { Attachment, type AttachmentOptions, families, gateways, hostLocal, Netw
 export { createOutside, outsideAddresses } from './outside.ts'
 export { OverlayAgent } from './overlay-agent.ts'
 export { goPluginDirectory, pluginDirectory, repositoryRoot } from './paths.ts'
-export { ask, fetchPage, startPeer } from './peer.ts'
+export { ask, fetchPage, type Place, peerProgram, startPeer } from './peer.ts'
 export {
   type Answer,
   answerOf,

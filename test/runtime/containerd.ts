@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Child, Outcome } from '../harness/index.ts'
 import type { Machine } from '../harness/machine.ts'
+import { ContainerNetwork } from './container-network.ts'
 import type { Container } from './network.ts'
 
 // Only what ctr uses: no CRI, and no snapshotter that probes the kernel.
@@ -43,7 +44,8 @@ export class Containerd {
       ...['/bin/sh', '-c', 'echo up; exec /bin/httpd -f -p 80 -h /www'],
     ])
     await ctr.says(/up\n/)
-    return new CtrContainer(this.#machine, name, ctr)
+    const [, pid] = new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(this.#machine.output(['ctr', 'task', 'ls'])) ?? []
+    return new CtrContainer(this.#machine, name, ctr, new ContainerNetwork(this.#machine, Number(pid)))
   }
 
   async stop(): Promise<void> {
@@ -54,13 +56,15 @@ export class Containerd {
 
 class CtrContainer implements Container {
   readonly name: string
+  readonly network: ContainerNetwork
   readonly #machine: Machine
   readonly #ctr: Child
   #commands = 0
 
-  constructor(machine: Machine, name: string, ctr: Child) {
+  constructor(machine: Machine, name: string, ctr: Child, network: ContainerNetwork) {
     this.#machine = machine
     this.name = name
+    this.network = network
     this.#ctr = ctr
   }
 

@@ -1,4 +1,4 @@
-/** A real Podman with its CNI back end, on the network that it configures itself: bridge is ours, the rest of the chain Go's. */
+/** A real Podman with its CNI back end, on the network that it configures itself. */
 
 import t from 'tap'
 import { createOutside, startPeer, withHost } from '../harness/index.ts'

@@ -2,15 +2,14 @@
 
 import { readdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { goPluginDirectory } from '../harness/index.ts'
 import type { Machine } from '../harness/machine.ts'
+import { ContainerNetwork } from './container-network.ts'
 import type { Container } from './network.ts'
 
-// portmap, firewall and tuning, which Podman chains behind bridge, are the Go plugins.
 const configuration = `
 [network]
 network_backend = "cni"
-cni_plugin_dirs = ["/opt/cni/bin", "${goPluginDirectory}"]
+cni_plugin_dirs = ["/opt/cni/bin"]
 network_config_dir = "/etc/cni/net.d"
 [engine]
 runtime = "runc"
@@ -23,6 +22,10 @@ driver = "vfs"
 runroot = "/run/containers/storage"
 graphroot = "/var/lib/containers/storage"
 `
+
+export interface PodmanContainer extends Container {
+  readonly network: ContainerNetwork
+}
 
 export class Podman {
   readonly #machine: Machine
@@ -44,17 +47,23 @@ export class Podman {
     return this.#machine.output(['cat', `/etc/cni/net.d/${name}.conflist`])
   }
 
-  /** Runs a web server in a container. */
-  run(name: string, network: string): Container {
+  /** Runs a web server in a container. @param publish as "8080:80/tcp" */
+  run(name: string, network: string, publish: readonly string[] = []): PodmanContainer {
     const root = this.#machine.rootDirectory
     writeFileSync(join(root, 'www/index.html'), 'hello\n')
     this.#machine.output([
       ...['podman', 'run', '--detach', '--name', name, '--network', network, '--cgroup-parent', `/${this.#cgroup}`],
       // Raising limits and filtering system calls need rights that root does not have everywhere; ping needs this one.
       ...['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1000:1000', '--security-opt', 'seccomp=unconfined'],
+      ...publish.flatMap(mapping => ['--publish', mapping]),
       ...['--cap-add', 'NET_RAW', '--rootfs', root, '/bin/httpd', '-f', '-p', '80', '-h', '/www'],
     ])
-    return { name, output: argv => this.#machine.output(['podman', 'exec', name, ...argv]) }
+    const pid = Number(this.#machine.output(['podman', 'inspect', '--format', '{{.State.Pid}}', name]))
+    return {
+      name,
+      network: new ContainerNetwork(this.#machine, pid),
+      output: argv => this.#machine.output(['podman', 'exec', name, ...argv]),
+    }
   }
 
   remove(...names: readonly string[]): void {

@@ -39,6 +39,7 @@ export const clusters: readonly string[] = paths(
   'cnictl-overlay',
   'mesh-cluster',
   'mesh-cluster-changes',
+  'overlay-examples',
   'overlayd',
   'overlayd-life',
   'overlayd-scale',

@@ -1,5 +1,6 @@
 /** Sysctls of the container's network namespace: found before anything is changed, written, and compared. */
 
+import { formatAddress, parseAddress } from '../../lib/address/address.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Transaction } from '../../lib/cni/transaction.ts'
 import { type NetworkNamespace, readSysctl, writeSysctl } from '../../lib/netns/index.ts'
@@ -11,7 +12,7 @@ export interface FoundSysctl {
   /** Path below /proc/sys. */
   readonly name: string
   readonly value: string
-  /** As it is before ADD; undefined for one that can only be written, net.ipv4.route.flush for example. */
+  /** As it is before ADD; undefined for one that cannot be read. */
   readonly previous: string | undefined
 }
 
@@ -38,13 +39,30 @@ export function findSysctls(namespace: NetworkNamespace, settings: readonly Sysc
           'remove it from "sysctl"',
         )
       }
-      return { name: file.name, value, previous: file.mode & READABLE ? readSysctl(file.name) : undefined }
+      return { name: file.name, value, previous: presentValue(file) }
     }),
   )
 }
 
-/** The first of the names that is a file, and its permissions. */
-function findFile(names: readonly string[]): { name: string; mode: number } | undefined {
+interface SysctlFile {
+  readonly name: string
+  /** Permissions. */
+  readonly mode: number
+}
+
+/** Undefined for one that can only be written (net.ipv4.route.flush), or has no value yet (stable_secret: EIO). */
+function presentValue({ name, mode }: SysctlFile): string | undefined {
+  if ((mode & READABLE) === 0) return undefined
+  try {
+    return readSysctl(name)
+  } catch (error) {
+    if (error instanceof SysError) return undefined
+    throw error
+  }
+}
+
+/** The first of the names that is a file. */
+function findFile(names: readonly string[]): SysctlFile | undefined {
   for (const name of names) {
     const status = statusOf(`/proc/sys/${name}`)
     if (status !== undefined && (status.mode & FileType.MASK) === FileType.REGULAR) return { name, mode: status.mode }
@@ -95,9 +113,8 @@ export function differingSysctl(namespace: NetworkNamespace, settings: readonly 
     for (const { key, names, value } of settings) {
       const file = findFile(names)
       if (file === undefined) return `sysctl ${key} is gone`
-      if ((file.mode & READABLE) === 0) continue
-      const present = readSysctl(file.name)
-      if (!sameValue(present, value)) {
+      const present = presentValue(file)
+      if (present !== undefined && !sameValue(present, value)) {
         return `sysctl ${file.name} is ${JSON.stringify(present)}, configured is ${JSON.stringify(value)}`
       }
     }
@@ -115,7 +132,13 @@ function wordsOf(value: string): string[] {
   return value
     .split(/\s+/)
     .filter(word => word !== '')
-    .map(word => (/^[0-9,-]*,[0-9,-]*$/.test(word) ? rangesOf(word) : numberOf(word)))
+    .map(wordAsShown)
+}
+
+function wordAsShown(word: string): string {
+  if (/^[0-9,-]*,[0-9,-]*$/.test(word)) return rangesOf(word)
+  const address = word.includes(':') ? parseAddress(word) : undefined
+  return address === undefined ? numberOf(word) : formatAddress(address)
 }
 
 /** In decimal digits. As in C, "0x1f" and "037" are 31. */

@@ -123,11 +123,16 @@ t.test('an empty value clears a list, and CHECK takes a list for the same in any
   }),
 )
 
-t.test('a sysctl that can only be written is written', t =>
+t.test('a sysctl that can only be written, or has had no value, is set', t =>
   withHost(t, host => {
     const main = bridged(host).attach()
-    const tuned = behind(main, tuningNetwork(host, { sysctl: { 'net.ipv4.route.flush': '1' } }))
+    const secret = 'net.ipv6.conf.IFNAME.stable_secret'
+    const tuned = behind(
+      main,
+      tuningNetwork(host, { sysctl: { 'net.ipv4.route.flush': '1', [secret]: '2001:db8::1' } }),
+    )
     tuned.add()
+    t.equal(sysctlOf(main, 'net/ipv6/conf/eth0/stable_secret'), '2001:0db8:0000:0000:0000:0000:0000:0001')
     t.equal(tuned.check().stdout, '')
   }),
 )

@@ -1,6 +1,8 @@
 /** The container's interface, and its other end on the host: what is changed of them, within their limits. */
 
+import { familyOf } from '../../lib/address/address.ts'
 import { formatMac } from '../../lib/address/mac.ts'
+import { ownAddresses } from '../../lib/attachment/check.ts'
 import { findHostLink } from '../../lib/attachment/host-link.ts'
 import type { Sockets } from '../../lib/attachment/sockets.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
@@ -56,7 +58,8 @@ export function checkSettings(sockets: Sockets, link: Link, settings: InterfaceS
   if (mtu < minMtu || (maxMtu > 0 && mtu > maxMtu)) {
     refuse(`"mtu" is ${mtu}, but "${link.name}" takes ${minMtu} to ${maxMtu || 'any'}`, 'choose another one')
   }
-  if (mtu < IPV6_MIN_MTU && request.prevResult?.ips?.some(({ address }) => address.includes(':'))) {
+  const addresses = mtu < IPV6_MIN_MTU ? ownAddresses(request, request.prevResult ?? {}) : []
+  if (addresses.some(({ prefix }) => familyOf(prefix.address) === 6)) {
     refuse(`"mtu" is ${mtu}, but IPv6 needs ${IPV6_MIN_MTU}`, 'choose a larger one, or remove the IPv6 addresses')
   }
   if (link.kind === undefined || !limitedByMaster.includes(link.kind)) return

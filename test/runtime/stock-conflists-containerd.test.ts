@@ -4,41 +4,9 @@ import t from 'tap'
 import { createOutside, differences, startPeer, withHost } from '../harness/index.ts'
 import { Machine } from '../harness/machine.ts'
 import { Containerd } from './containerd.ts'
-import { assertConnected, dualStack, remains } from './network.ts'
+import { kubeadmConflist } from './kubeadm-conflist.ts'
+import { assertConnected, remains } from './network.ts'
 import { assertPublished, assertWithdrawn, ports } from './published.ts'
-
-/**
- * As flannel hands it to bridge, with the kubelet's bandwidth behind it.
- * @param mapped what the kubelet asks containerd for, container by container; ctr cannot ask
- */
-const conflist = (mapped: boolean): object => ({
-  cniVersion: '0.3.1',
-  name: 'cbr0',
-  plugins: [
-    {
-      type: 'bridge',
-      hairpinMode: true,
-      isGateway: true,
-      isDefaultGateway: true,
-      ipMasq: true,
-      ipam: {
-        type: 'host-local',
-        ranges: [[{ subnet: dualStack.ipv4 }], [{ subnet: dualStack.ipv6 }]],
-        routes: [{ dst: '10.70.0.0/16' }, { dst: 'fd00:70::/48' }],
-      },
-    },
-    {
-      type: 'portmap',
-      capabilities: { portMappings: true },
-      ...(mapped ? { runtimeConfig: { portMappings } } : {}),
-    },
-    {
-      type: 'bandwidth',
-      capabilities: { bandwidth: true },
-      ...(mapped ? { runtimeConfig: { bandwidth } } : {}),
-    },
-  ],
-})
 
 const portMappings = ['tcp', 'udp'].map(protocol => ({
   hostPort: ports.host,
@@ -55,12 +23,13 @@ t.test('a container of containerd publishes a port in both families, limited in 
     const outside = createOutside(host)
     await startPeer(host, outside)
     const machine = await Machine.start(host)
-    const write = (mapped: boolean) =>
-      machine.write('/etc/cni/net.d/10-flannel.conflist', JSON.stringify(conflist(mapped)))
+    // The kubelet asks containerd container by container; ctr cannot ask.
+    const write = (asked: Readonly<Record<string, object>>) =>
+      machine.write('/etc/cni/net.d/10-flannel.conflist', JSON.stringify(kubeadmConflist(asked)))
     const containerd = await Containerd.start(machine)
-    write(false)
+    write({})
     const neighbour = await containerd.run('neighbour')
-    write(true)
+    write({ portmap: { portMappings }, bandwidth: { bandwidth } })
     const fresh = remains(machine)
     const first = await containerd.run('first')
     await first.stop()
@@ -75,7 +44,7 @@ t.test('a container of containerd publishes a port in both families, limited in 
     await assertWithdrawn(t, host, outside)
     t.same(differences(before.network, remains(machine).network), [], 'it leaves nothing')
     t.same(remains(machine).files, fresh.files)
-    write(false)
+    write({})
     await neighbour.stop()
     t.same(remains(machine).files, [])
     await containerd.stop()

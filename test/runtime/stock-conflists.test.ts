@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { createOutside, differences, type Host, startPeer, withHost } from '../harness/index.ts'
 import { Machine } from '../harness/machine.ts'
+import { kubeadmConflist } from './kubeadm-conflist.ts'
 import { assertConnected, dualStack, type Remains, remains } from './network.ts'
 import { Podman } from './podman.ts'
 import { assertPublished, assertWithdrawn, ports } from './published.ts'
@@ -59,6 +60,23 @@ t.test('a container on a network of both families that Podman has written publis
     await one.network.serve(ports.container)
     const two = podman.run('two', 'podnet')
     assertConnected(t, host, one, two)
+    assertPublished(t, host, outside, { own: one.network, neighbour: two.network })
+    podman.remove('one')
+    await assertWithdrawn(t, host, outside)
+    podman.remove('two')
+    t.same(remains(machine).files, [])
+  }),
+)
+
+t.test('a container of Podman publishes a port on the network that users of kubeadm get', t =>
+  withHost(t, async host => {
+    const outside = createOutside(host)
+    const { machine, podman } = await startPodman(host)
+    t.teardown(() => podman.removeControlGroups())
+    machine.write('/etc/cni/net.d/10-flannel.conflist', JSON.stringify(kubeadmConflist()))
+    const one = podman.run('one', 'cbr0', publish)
+    await one.network.serve(ports.container)
+    const two = podman.run('two', 'cbr0')
     assertPublished(t, host, outside, { own: one.network, neighbour: two.network })
     podman.remove('one')
     await assertWithdrawn(t, host, outside)

@@ -73,9 +73,14 @@ export function networkPrefix(network: string): string {
   return `${shortened(network, NETWORK_WORD_LIMIT, '~')} `
 }
 
+/** The word that names a container in such a comment. */
+export function containerWord(containerId: string): string {
+  return shortened(containerId, CONTAINER_WORD_LIMIT, '~')
+}
+
 /** The comment that says whose element it is, or what such a comment begins with, in a set that all networks share. */
 export function attachmentWords({ network, containerId, ifname }: Attachment): string {
-  return `${networkPrefix(network)}${shortened(containerId, CONTAINER_WORD_LIMIT, '~')} ${ifname}`
+  return `${networkPrefix(network)}${containerWord(containerId)} ${ifname}`
 }
 
 /** The name by which nft and the kernel's expressions call the family of an address. */

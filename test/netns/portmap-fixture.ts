@@ -4,6 +4,7 @@ import {
   type Answer,
   type Attachment,
   type AttachmentOptions,
+  type Child,
   createOutside,
   type Host,
   hostLocal,
@@ -102,8 +103,10 @@ export class PublishingHost {
   }
 
   /** Answers "<name> <address it came from>" on the ports of a container, TCP and UDP. */
-  async serve(inside: NetworkNamespace, name: string, ...ports: readonly number[]): Promise<void> {
-    await this.host.start(peer('serve', name, ...ports), { inside }).says(/listening/)
+  async serve(inside: NetworkNamespace, name: string, ...ports: readonly number[]): Promise<Child> {
+    const child = this.host.start(peer('serve', name, ...ports), { inside })
+    await child.says(/listening/)
+    return child
   }
 
   nft(): string {

@@ -1,6 +1,6 @@
 /** ADD: one element for each port or range, in which the one that is wanted finds who has it already. */
 
-import { equalAddresses, formatAddress, type IpAddress } from '../../address/address.ts'
+import { formatAddress } from '../../address/address.ts'
 import { CniError, ErrorCode } from '../../cni/errors.ts'
 import type { Request } from '../../netlink/message.ts'
 import { createElements, deleteElements, type SetElement } from '../../netlink/netfilter/element.ts'
@@ -23,8 +23,10 @@ import {
   portmapCreation,
   portmapTable,
 } from './port-forwarding-objects.ts'
-import { ownerComment, readOwner } from './port-forwarding-owner.ts'
+import { isOfContainer, ownerComment, readOwner } from './port-forwarding-owner.ts'
 import { createSource, sourceClaims } from './port-forwarding-sources.ts'
+import { waitingAdditions } from './port-forwarding-waiting.ts'
+import { setNames } from './ruleset.ts'
 import { applyPlanned } from './transaction.ts'
 
 /** With the largest keys, values and comments an element takes some 250 bytes, and an attribute holds 64 KiB. */
@@ -51,8 +53,14 @@ export function addToNftables(socket: NetlinkSocket, attachment: Attachment, for
     const structure = missingStructure(socket)
     const holdings = structure.length > 0 ? [] : findHoldings(socket, claims)
     const judged = judge(holdings, claims, attachment, isGone)
+    const wanted = wantedElements(claims, forwarding, comment)
+    const waiting = wanted.filter(({ claim }) => judged.shared.some(holding => isFor(holding, claim)))
     const changes = [
-      ...claimChanges(claims, judged, forwarding, comment),
+      ...elementChanges(
+        wanted.filter(one => !waiting.includes(one)),
+        judged,
+      ),
+      ...(waiting.length === 0 ? [] : waitingAdditions(socket, setNames(socket, portmapTable), waiting)),
       ...missingClaims(socket, sourceClaims(attachment.network, forwarding, comment), withoutSet =>
         withoutSet.flatMap(({ set }) => createSource(attachment.network, set)),
       ),
@@ -111,14 +119,13 @@ function judge(
   isGone: (namespace: bigint) => boolean,
 ): Judged {
   const words = attachmentWords(attachment)
-  const containerId = words.split(' ')[1]
   const [own, shared, reclaimed]: [Holding[], Holding[], Holding[]] = [[], [], []]
   for (const holding of holdings) {
     const owner = readOwner(holding.element.comment)
     if (owner === undefined) throw taken(holding)
     if (`${owner.network} ${owner.containerId} ${owner.ifname}` === words) own.push(holding)
-    else if (owner.containerId !== containerId && isGone(owner.namespace)) reclaimed.push(holding)
-    else if (owner.containerId === containerId && claims.some(claim => isFor(holding, claim))) shared.push(holding)
+    else if (!isOfContainer(owner, attachment) && isGone(owner.namespace)) reclaimed.push(holding)
+    else if (isOfContainer(owner, attachment) && claims.some(claim => isFor(holding, claim))) shared.push(holding)
     else throw taken(holding)
   }
   return { own, shared, reclaimed }
@@ -150,27 +157,33 @@ export function describe({ transport, first, last, hostAddress, container, conta
   return `${transport.toUpperCase()} ${ports}${of} (to ${formatAddress(container)}${to})`
 }
 
-/** The creation of what is missing of the claims' elements; what the attachment had besides in their place goes. */
-function claimChanges(
-  claims: readonly PortClaim[],
-  { own, shared, reclaimed }: Judged,
-  { addresses }: PortForwarding,
-  comment: string,
-): Request[] {
+interface Wanted {
+  readonly claim: PortClaim
+  readonly element: SetElement
+}
+
+function wantedElements(claims: readonly PortClaim[], { addresses }: PortForwarding, comment: string): Wanted[] {
+  const wanted: Wanted[] = []
+  for (const claim of claims) {
+    const container = addresses.find(({ address }) => ipFamily(address) === claim.family)?.address
+    if (container !== undefined) wanted.push({ claim, element: claimElement(claim, container, comment) })
+  }
+  return wanted
+}
+
+/** The creation of elements that are missing; what the attachment had besides in their place goes. */
+function elementChanges(wanted: readonly Wanted[], { own, reclaimed }: Judged): Request[] {
   const right = new Set<Holding>()
   const creations = new Map<string, { map: PortMap; elements: SetElement[] }>()
-  for (const claim of claims) {
-    if (shared.some(holding => isFor(holding, claim))) continue
-    const container = addresses.find(({ address }) => ipFamily(address) === claim.family)?.address
-    if (container === undefined) continue
-    const present = own.find(holding => isFor(holding, claim) && isRight(holding, claim, container, comment))
+  for (const { claim, element } of wanted) {
+    const present = own.find(holding => isFor(holding, claim) && isSame(holding.element, element))
     if (present !== undefined) {
       right.add(present)
       continue
     }
     const map = mapOf(claim)
     const creation = creations.get(map.set) ?? { map, elements: [] }
-    creation.elements.push(claimElement(claim, container, comment))
+    creation.elements.push(element)
     creations.set(map.set, creation)
   }
   const changes: Request[] = []
@@ -185,15 +198,7 @@ function claimChanges(
   return changes
 }
 
-function isRight(
-  { element, forwarded }: Holding,
-  { containerPort }: PortClaim,
-  container: IpAddress,
-  comment: string,
-): boolean {
-  return (
-    element.comment === comment &&
-    forwarded?.containerPort === containerPort &&
-    equalAddresses(forwarded.container, container)
-  )
+/** Whether an element that is found under the same key says the same. */
+function isSame(present: SetElement, wanted: SetElement): boolean {
+  return present.comment === wanted.comment && present.value?.join() === wanted.value?.join()
 }

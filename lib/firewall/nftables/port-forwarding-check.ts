@@ -10,7 +10,7 @@ import { ipFamily } from './layout.ts'
 import { claimsOf, type PortClaim } from './port-forwarding-elements.ts'
 import { findHoldings, type Holding, isFor } from './port-forwarding-holders.ts'
 import { fixedChains, portMaps, portmapTable, postroutingChain } from './port-forwarding-objects.ts'
-import { ownerComment, ownerPrefix } from './port-forwarding-owner.ts'
+import { isOfContainer, ownerComment, ownerPrefix, readOwner } from './port-forwarding-owner.ts'
 import { sourceClaims } from './port-forwarding-sources.ts'
 import { elementFault, setNames } from './ruleset.ts'
 
@@ -64,8 +64,10 @@ function claimFault(
   const forwarded = holding?.forwarded
   if (holding === undefined || forwarded === undefined) return 'no map has it'
   const { comment } = holding.element
-  if (!comment?.startsWith(ownerPrefix(attachment)))
-    return `its element is another attachment's (${comment ?? 'nobody'})`
+  if (!isOfContainer(readOwner(comment), attachment))
+    return `its element is another's (${comment ?? 'nobody says whose'})`
+  // Of several networks of a container that publish a port, the first has it.
+  if (!comment?.startsWith(ownerPrefix(attachment))) return undefined
   const container = addresses.find(({ address }) => ipFamily(address) === claim.family)?.address
   if (container === undefined || !equalAddresses(forwarded.container, container)) {
     return `it leads to ${formatAddress(forwarded.container)}`

@@ -11,6 +11,7 @@ import { findHoldings, type Holding, holdingsOf, isFor } from './port-forwarding
 import { families, portMaps, portmapTable } from './port-forwarding-objects.ts'
 import { ownerPrefix } from './port-forwarding-owner.ts'
 import { isSourceSet } from './port-forwarding-sources.ts'
+import { waitingChanges, waitingHoldings } from './port-forwarding-waiting.ts'
 import { elementsOfSet, setNames } from './ruleset.ts'
 import { applyPlanned } from './transaction.ts'
 
@@ -30,10 +31,12 @@ export function deleteFromNftables(
     if (first === undefined || socket.get(setFormat, getSet(first)) === undefined) return []
     const isOwn = ({ element }: Holding) => element.comment?.startsWith(owner) === true
     const own = (mappings && knownHoldings(socket, mappings, isOwn)) ?? allHoldings(socket).filter(isOwn)
+    const names = setNames(socket, portmapTable)
     deleted = own.map(({ forwarded }) => forwarded).filter(forwarded => forwarded !== undefined)
     return [
       ...own.map(({ map, element }) => deleteElements(map, [element])),
-      ...sourceDeletions(socket, attachment.network, owner),
+      ...waitingChanges(waitingHoldings(socket, names), isOwn, own),
+      ...sourceDeletions(socket, names, attachment.network, owner),
     ]
   })
   return deleted
@@ -59,8 +62,8 @@ function knownHoldings(
 }
 
 /** The network's sets hold one element for each attachment. */
-function sourceDeletions(socket: NetlinkSocket, network: string, owner: string): Request[] {
-  return setNames(socket, portmapTable)
+function sourceDeletions(socket: NetlinkSocket, names: readonly string[], network: string, owner: string): Request[] {
+  return names
     .filter(name => isSourceSet(name, network))
     .flatMap(name => {
       const set = { ...portmapTable, set: name }

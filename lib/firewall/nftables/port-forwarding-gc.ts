@@ -21,6 +21,7 @@ import {
   postroutingChain,
 } from './port-forwarding-objects.ts'
 import { createSourceRule, isSourceSet } from './port-forwarding-sources.ts'
+import { isWaitingMap, waitingChanges, waitingHoldings } from './port-forwarding-waiting.ts'
 import { chainNames, elementsOfSet, hasTable, rulesBySet, setNames } from './ruleset.ts'
 import { applyPlanned, ELEMENTS_IN_BATCH } from './transaction.ts'
 
@@ -50,9 +51,17 @@ export function gcNftables(
       const now = stale.slice(0, ELEMENTS_IN_BATCH)
       forwarded = now.map(holding => holding.forwarded)
       complete = now.length === stale.length
-      const sources = sourceGarbage(socket, network, isStale)
-      if (stale.length === holdings.length && complete && sources.remaining === 0) return deletions(socket)
-      return [...now.map(({ map, element }) => deleteElements(map, [element])), ...repairs(socket), ...sources.changes]
+      const names = setNames(socket, portmapTable)
+      const waiting = waitingHoldings(socket, names)
+      const sources = sourceGarbage(socket, names, network, isStale)
+      const isEmpty = stale.length === holdings.length && complete && sources.remaining === 0
+      if (isEmpty && waiting.every(({ element }) => isStale(element))) return deletions(socket, names)
+      return [
+        ...now.map(({ map, element }) => deleteElements(map, [element])),
+        ...waitingChanges(waiting, ({ element }) => isStale(element), now),
+        ...repairs(socket),
+        ...sources.changes,
+      ]
     })
     forgotten.push(...forwarded.filter(one => one !== undefined))
   }
@@ -62,13 +71,14 @@ export function gcNftables(
 /** What goes of the network's sets, and how many of any network's stay. */
 function sourceGarbage(
   socket: NetlinkSocket,
+  names: readonly string[],
   network: string,
   isStale: (element: { comment?: string }) => boolean,
 ): { changes: Request[]; remaining: number } {
   const rules = rulesBySet(socket, postroutingChain)
   const changes: Request[] = []
   let remaining = 0
-  for (const name of setNames(socket, portmapTable).filter(name => isSourceSet(name))) {
+  for (const name of names.filter(name => isSourceSet(name))) {
     remaining++
     if (!isSourceSet(name, network)) continue
     const set = { ...portmapTable, set: name }
@@ -88,11 +98,12 @@ function sourceGarbage(
 }
 
 /** The table, or only what is ours of it when an administrator has put something in. */
-function deletions(socket: NetlinkSocket): Request[] {
+function deletions(socket: NetlinkSocket, sets: readonly string[]): Request[] {
   const chains = chainNames(socket, portmapTable)
-  const sets = setNames(socket, portmapTable)
   const ownChains = [...fixedChains().map(({ chain }) => chain), postroutingChain.chain].reverse()
-  const ownSets = sets.filter(name => isSourceSet(name) || portMaps.some(({ set }) => set === name))
+  const ownSets = sets.filter(
+    name => isSourceSet(name) || isWaitingMap(name) || portMaps.some(({ set }) => set === name),
+  )
   if (chains.every(name => ownChains.includes(name)) && ownSets.length === sets.length)
     return [deleteTable(portmapTable)]
   return [

@@ -1,11 +1,16 @@
 /** Whose element it is, as its comment says: `podnet 3f0e... eth0 4026532291`. */
 
 import type { Attachment } from '../attachment.ts'
-import { attachmentWords } from './layout.ts'
+import { attachmentWords, containerWord } from './layout.ts'
 
 /** What the comments of the attachment's elements begin with. */
 export function ownerPrefix(attachment: Attachment): string {
   return `${attachmentWords(attachment)} `
+}
+
+/** Whether an owner is of the attachment's container: perhaps another network or interface of it. */
+export function isOfContainer(owner: Owner | undefined, { containerId }: Attachment): boolean {
+  return owner?.containerId === containerWord(containerId)
 }
 
 /** @param namespace the inode number of the container's network namespace */

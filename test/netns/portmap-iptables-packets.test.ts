@@ -46,6 +46,19 @@ for (const transport of ['tcp', 'udp'] as const) {
   )
 }
 
+t.test('containers do not reach what listens on the host’s 127.0.0.1, although localhost is routed to them', t =>
+  withHost(t, async host => {
+    const hosts = new PublishingHost(host, iptables)
+    const { container, address } = hosts.publish(web).bridge
+    await hosts.serve(host, 'secret', 6379)
+    container.output(['sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=1'])
+    container.ip(`link set lo down\nroute add 127.0.0.0/8 via ${bridge.ipv4} dev eth0 src ${address}`)
+    t.equal(askPort(container, 'tcp', '127.0.0.1', 6379), 'silence')
+    host.output(['iptables', '-t', 'raw', '-F'])
+    t.match(askPort(container, 'tcp', '127.0.0.1', 6379), /^secret/, 'which the guard prevents')
+  }),
+)
+
 t.test('the newest container answers where an older one has left its rules', t =>
   withHost(t, async host => {
     const hosts = new PublishingHost(host, iptables)

@@ -244,6 +244,24 @@ t.test('CHECK names the rule that is missing', t =>
   }),
 )
 
+t.test('without the guard of 127.0.0.1 CHECK fails and ADD makes it again; who has no localhost needs none', t =>
+  withHost(t, host => {
+    const wanted = forwarding(['8080:80/tcp'], dual(5))
+    const raw = () => host.output(['iptables-save', '-t', 'raw']).match(/^-A .*$/gm) ?? []
+    const guard = ['-A PREROUTING -j CNIKIT-LOOPBACK-GUARD', '-A CNIKIT-LOOPBACK-GUARD -d 127.0.0.0/8 ! -i lo -j DROP']
+    add(host, attachment('zero'), forwarding(['8079:80/tcp'], dual(4), { snat: false }))
+    t.same(raw(), [])
+    for (const flush of [['-F'], ['-F', 'PREROUTING'], ['-F', 'CNIKIT-LOOPBACK-GUARD'], ['-F']]) {
+      add(host, attachment('one'), wanted)
+      check(host, attachment('one'), wanted)
+      t.same(raw(), guard)
+      host.output(['iptables', '-t', 'raw', ...flush])
+      t.throws(() => check(host, attachment('one'), wanted), { code: ErrorCode.checkFailed, message: /127\.0\.0\.1/ })
+      check(host, attachment('zero'), forwarding(['8079:80/tcp'], dual(4), { snat: false }))
+    }
+  }),
+)
+
 t.test('ADD repairs what a reload has taken', t =>
   withHost(t, host => {
     const wanted = forwarding(mixed, dual(5))

@@ -11,6 +11,7 @@ import type {
   PortForwardingCarrier,
   PortForwardingOptions,
 } from '../port-forwarding-intent.ts'
+import { addLoopbackGuard, hasLoopbackGuard } from './loopback-guard.ts'
 import { ownerInPortForwardingComment, portForwardingChain } from './names.ts'
 import { placesWithChain } from './places.ts'
 import {
@@ -49,6 +50,8 @@ function wantedOfFamilies(attachment: Attachment, forwarding: PortForwarding) {
 const place = (family: Family): TablePlace => ({ table: 'nat', family, variant: 'default' })
 
 function add(attachment: Attachment, forwarding: PortForwarding, { environment }: PortForwardingOptions): boolean {
+  if (forwarding.snat && forwarding.addresses.some(({ address }) => familyOf(address) === 4))
+    addLoopbackGuard(environment)
   const present = placesWithChain('nat', DNAT)
   let added = false
   try {
@@ -125,14 +128,21 @@ function containersIn(table: SavedTable, network: string): Set<string> {
 }
 
 function check(attachment: Attachment, forwarding: PortForwarding, { environment }: PortForwardingOptions): void {
-  for (const { family, wanted } of wantedOfFamilies(attachment, forwarding)) {
-    const missing = missingRule(readTable(place(family), environment), forwarding, wanted)
-    if (missing === undefined) continue
-    throw new CniError(
+  const failed = (message: string): CniError =>
+    new CniError(
       ErrorCode.checkFailed,
-      `port forwarding: ${programOf(family)} has no rule "${missing}" in table nat`,
+      `port forwarding: ${message}`,
       'Something removed it, a firewall reload perhaps: create the container again.',
     )
+  for (const { family, wanted } of wantedOfFamilies(attachment, forwarding)) {
+    const table = readTable(place(family), environment)
+    const missing = missingRule(table, forwarding, wanted)
+    if (missing !== undefined) throw failed(`${programOf(family)} has no rule "${missing}" in table nat`)
+    // The Go plugin has no guard.
+    const isOurs = blocksIn(table, wanted.chain).some(({ owner }) => owner?.ifname === attachment.ifname)
+    if (family === 4 && isOurs && forwarding.snat && !hasLoopbackGuard(environment)) {
+      throw failed('iptables lets containers reach what listens on 127.0.0.1 of the host: its table raw has no guard')
+    }
   }
 }
 

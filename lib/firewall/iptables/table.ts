@@ -7,7 +7,7 @@ import { findProgram, runProgram } from './program.ts'
 
 export type Environment = Readonly<Record<string, string>>
 
-export type TableName = 'nat' | 'filter'
+export type TableName = 'nat' | 'filter' | 'raw'
 
 /**
  * iptables exists twice: programs that keep the rules in nftables, and older ones with tables of their own. "default" is

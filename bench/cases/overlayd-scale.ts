@@ -2,6 +2,9 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { IpAddress } from '../../lib/address/address.ts'
+import { openNamespace } from '../../lib/netns/index.ts'
+import { setPeers } from '../../lib/overlay/peers.ts'
 import { Etcd, type Network, OverlayAgent, repositoryRoot, until } from '../../test/harness/index.ts'
 import { agentNetwork } from '../../test/netns/overlayd-fixture.ts'
 import { manyEndpoints } from '../../test/netns/overlayd-many.ts'
@@ -12,6 +15,7 @@ import type { WatchingHosts, WatchingSamples } from '../watching-hosts.ts'
 
 const HOSTS = 1_000
 const ENDPOINTS = 100_000
+const NETWORKS = 20
 const MEBIBYTE = 2 ** 20
 
 const row = (what: string, unit: Row['unit'], ours: readonly number[]): Row => ({ what, unit, go: [], ours })
@@ -39,6 +43,28 @@ function watching(changes: number): Promise<Row[]> {
       row('from a change in etcd until the last of 1,000 hosts has it', 'ms', last),
       row('events to these hosts, changes as fast as they can be made', 'per s', [events]),
     ]
+  })
+}
+
+/** Milliseconds for the filter when a host comes to, or leaves, one of so many networks that have all hosts. */
+function filterChanges(networks: number, changes: number): Promise<number[]> {
+  const hosts = Array.from({ length: HOSTS - 1 }, (_, host) => Uint8Array.of(198, 18, host >> 8, host & 255))
+  const set = (network: number, peers: readonly IpAddress[]) =>
+    setPeers({ network: `network-${network}`, port: 4789, vni: 4096 + network, peers })
+  return onCluster(1, cluster => {
+    const namespace = openNamespace(cluster.host(1).path)
+    try {
+      return namespace.run(() => {
+        for (let network = 0; network < networks; network++) set(network, hosts)
+        return Array.from({ length: changes }, (_, change) => {
+          const started = performance.now()
+          set(0, change % 2 === 0 ? hosts.slice(1) : hosts)
+          return performance.now() - started
+        })
+      })
+    } finally {
+      namespace.close()
+    }
   })
 }
 
@@ -116,6 +142,11 @@ function everybody(): Promise<Row[]> {
 export const overlaydScale: Case = {
   name: 'overlayd-scale',
   async run(_, runs) {
-    return [...(await watching(Math.max(20, runs))), ...(await everybody())]
+    const filter = await filterChanges(NETWORKS, runs)
+    return [
+      ...(await watching(Math.max(20, runs))),
+      row('a host more or less in one of 20 networks with 1,000 hosts, peer filter', 'ms', filter),
+      ...(await everybody()),
+    ]
   },
 }

@@ -1,7 +1,7 @@
 /** Whether the kernel's table has the chains, rules and sets that a declared one has, and no others. */
 
 import { type ChainValues, chainFormat, getChain, Hook, listChains, Policy } from '../../netlink/netfilter/chain.ts'
-import type { Expression } from '../../netlink/netfilter/expression-attributes.ts'
+import { type Expression, expressionData } from '../../netlink/netfilter/expression-attributes.ts'
 import { listRules, ruleFormat } from '../../netlink/netfilter/rule.ts'
 import { listSets, setFormat, setValues } from '../../netlink/netfilter/set.ts'
 import type { TableName } from '../../netlink/netfilter/table.ts'
@@ -58,7 +58,14 @@ function hasRules(socket: NetlinkSocket, { family, table }: TableName, { chain, 
   )
 }
 
-function isRule(present: readonly Expression[] | undefined, wanted: readonly Expression[]): boolean {
+/**
+ * Loading what it has printed, nft turns round the order of bytes of protocols that are looked up in sets of ranges, which
+ * have only one.
+ */
+const doesNothing = (expression: Expression): boolean => expressionData('byteorder', expression)?.len === 1
+
+function isRule(found: readonly Expression[] | undefined, wanted: readonly Expression[]): boolean {
+  const present = found?.filter(expression => !doesNothing(expression))
   return present?.length === wanted.length && wanted.every((expression, index) => includes(present[index], expression))
 }
 

@@ -37,15 +37,17 @@
 import type { Request } from '../../netlink/message.ts'
 import type { BaseChain, ChainName } from '../../netlink/netfilter/chain.ts'
 import { createChain, Priority } from '../../netlink/netfilter/chain.ts'
+import { REGISTER_1 } from '../../netlink/netfilter/data.ts'
 import type { Datatype } from '../../netlink/netfilter/datatype.ts'
-import type { Expression } from '../../netlink/netfilter/expression-attributes.ts'
+import { type Expression, express } from '../../netlink/netfilter/expression-attributes.ts'
 import {
   address,
-  addressInNetwork,
+  addressFields,
   compare,
   type IpFamilyName,
   meta,
   ofFamily,
+  PayloadBase,
   verdict,
 } from '../../netlink/netfilter/expressions.ts'
 import {
@@ -126,8 +128,6 @@ const loopbackName = allocate(16)
 loopbackName.set(encodeText('lo'))
 const ipv6Loopback = allocate(16)
 ipv6Loopback[15] = 1
-const ipv4Loopback = allocate(4)
-ipv4Loopback[0] = 127
 
 const nat = (hook: BaseChain['hook'], priority: number): BaseChain => ({ type: 'nat', hook, priority })
 const entry = (): Expression[] => [...isLocal('daddr'), verdict('jump', PUBLISHED)]
@@ -156,7 +156,9 @@ export function fixedChains(): DeclaredChain[] {
           meta('iifname'),
           compare('neq', loopbackName),
           ...ofFamily('ip'),
-          ...addressInNetwork('ip', 'daddr', 'eq', ipv4Loopback, 8),
+          // `ip daddr 127.0.0.0/8` as nft loads it again: the first byte.
+          express('payload', { dreg: REGISTER_1, base: PayloadBase.network, offset: addressFields.ip.daddr, len: 1 }),
+          compare('eq', Uint8Array.of(127)),
           verdict('drop'),
         ],
       ],

@@ -6,7 +6,7 @@
 import { formatAddress, type IpAddress } from '../address/address.ts'
 import { CniError, ErrorCode } from '../cni/errors.ts'
 import type { ForwardingCarrier, ForwardingOptions } from './forwarding-intent.ts'
-import { runProgram } from './iptables/program.ts'
+import { findProgram, runProgram } from './iptables/program.ts'
 import { addressesOfAttachment, addressesOfLost } from './nftables/forwarding-owners.ts'
 
 const service = ['org.fedoraproject.FirewallD1', '/org/fedoraproject/FirewallD1', 'org.fedoraproject.FirewallD1.zone']
@@ -14,12 +14,36 @@ const service = ['org.fedoraproject.FirewallD1', '/org/fedoraproject/FirewallD1'
 /** As firewalld writes it. */
 const sourceOf = (address: IpAddress): string => `${formatAddress(address)}/${address.length * 8}`
 
-/** What the program prints. @throws CniError code 108 */
+/** What the program prints. @throws CniError code 7 for an unknown zone, otherwise 108 */
 function call(method: string, address: IpAddress, { zone, environment }: ForwardingOptions): string {
-  return runProgram(['busctl'], {
-    arguments: ['--system', 'call', ...service, method, 'ss', zone, sourceOf(address)],
-    environment,
-  })
+  requireProgram(environment)
+  try {
+    return runProgram(['busctl'], {
+      arguments: ['--system', 'call', ...service, method, 'ss', zone, sourceOf(address)],
+      environment,
+    })
+  } catch (error) {
+    if (!says(error, 'INVALID_ZONE')) throw error
+    throw new CniError(
+      ErrorCode.invalidNetworkConfig,
+      `firewalld has no zone "${zone}"`,
+      'firewalldZone: one of those that "firewall-cmd --get-zones" lists, with the target ACCEPT',
+      { cause: error },
+    )
+  }
+}
+
+function requireProgram(environment: ForwardingOptions['environment']): void {
+  try {
+    findProgram(['busctl'], environment)
+  } catch (error) {
+    throw new CniError(
+      ErrorCode.hostProgramFailed,
+      'firewalld is asked over D-Bus with "busctl", which is not installed',
+      'It is part of systemd. Without it set "backend": "iptables", and let the containers through in firewalld yourself.',
+      { cause: error },
+    )
+  }
 }
 
 /** Whether the error is firewalld's, of this name. */
@@ -38,9 +62,8 @@ function addToZone(address: IpAddress, options: ForwardingOptions): boolean {
     call('addSource', address, options)
     return true
   } catch (error) {
-    if (!says(error, 'ZONE_ALREADY_SET') && !says(error, 'ALREADY_ENABLED') && !says(error, 'ZONE_CONFLICT'))
-      throw error
-    if (isInZone(address, options)) return false
+    if (says(error, 'ZONE_ALREADY_SET')) return false
+    if (!says(error, 'ZONE_CONFLICT')) throw error
     throw new CniError(
       ErrorCode.conflict,
       `${sourceOf(address)} is in another zone of firewalld than "${options.zone}"`,
@@ -59,14 +82,14 @@ function removeFromZone(address: IpAddress, options: ForwardingOptions): void {
   }
 }
 
-/** How firewalld, and the bus, say that there is nothing to remove. */
+/** How firewalld, the bus and this file say that there is nothing to remove. */
 const absences = [
   'UNKNOWN_SOURCE',
-  'NOT_ENABLED',
-  'not provided',
-  'not activatable',
+  'has no zone',
+  'was not provided',
   'No such file',
   'Connection refused',
+  'is not installed',
 ]
 
 /** What it knows of owners is what nftables says, where the addresses stand besides. */

@@ -18,31 +18,15 @@ import {
   refuseDropped,
 } from './foreign-drops.ts'
 import type { Forwarding, ForwardingBackend, ForwardingCarrier, ForwardingOptions } from './forwarding-intent.ts'
+import { iptablesForwarding } from './iptables/forwarding.ts'
 import { nftablesForwarding } from './nftables/forwarding.ts'
 import { firewallTable } from './nftables/forwarding-objects.ts'
 import { hasTable } from './nftables/ruleset.ts'
 import { openNftables } from './nftables/socket.ts'
 
-/** Not built yet: says so instead of doing nothing. */
-const unavailable: ForwardingCarrier = {
-  add: () => refuseIptables(),
-  check: () => refuseIptables(),
-  delete() {},
-  gc() {},
-  status: () => refuseIptables(),
-}
-
-function refuseIptables(): never {
-  throw new CniError(
-    ErrorCode.kernelFeatureMissing,
-    'firewall with iptables is not there yet',
-    'set "backend": "nftables"',
-  )
-}
-
 const carriers: Readonly<Record<ForwardingBackend, ForwardingCarrier>> = {
   nftables: nftablesForwarding,
-  iptables: unavailable,
+  iptables: iptablesForwarding,
   firewalld: firewalldForwarding,
 }
 

@@ -12,14 +12,7 @@ import {
   withHost,
 } from '../harness/index.ts'
 import { matchesGolden } from './firewall-fixture.ts'
-import { bridgeNetwork, firewallOf, type Guarded, guard, unguard } from './firewall-plugin-fixture.ts'
-
-/** Whether the one reaches the other, in both families or in none. */
-function reaches(from: Guarded, to: Guarded): boolean {
-  const answers = to.bridge.addresses.map(address => from.container.pings(address))
-  if (new Set(answers).size > 1) throw new Error(`IPv4 and IPv6 differ: ${answers}`)
-  return answers[0] === true
-}
+import { bridgeNetwork, firewallOf, guard, reaches, unguard } from './firewall-plugin-fixture.ts'
 
 const nft = (host: Host, ...words: string[]): string => host.output(['nft', ...words])
 const showTable = (host: Host): string => nft(host, 'list', 'table', 'inet', 'cnikit-firewall')
@@ -233,7 +226,7 @@ for (const ingressPolicy of ['open', 'same-bridge', 'isolated'])
       const network = bridgeNetwork(host, 1)
       guard(network, { ingressPolicy })
       const bridge = network.attach()
-      const firewall = firewallOf(bridge, { ingressPolicy }, host.createContainer())
+      const firewall = firewallOf(bridge, { ingressPolicy }, { container: host.createContainer() })
       const before = snapshot(host)
       const { steps, attachment } = failEveryStep(t, firewall.network, firewall.options, claim =>
         t.same(differences(before, snapshot(host)), [], `${claim}: the host`),

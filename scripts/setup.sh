@@ -17,7 +17,8 @@ node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)'
 
 # What the tests, the benchmark and the demo run. containernetworking-plugins are the Go plugins they compare with.
 packages='ca-certificates iproute2 iptables nftables iputils-ping curl procps
-  containernetworking-plugins containerd podman runc busybox-static strace iperf3 etcd-server etcd-client'
+  containernetworking-plugins containerd podman runc busybox-static strace iperf3 etcd-server etcd-client
+  firewalld dbus-daemon systemd'
 if [ "${1:-}" = vm ]; then
   packages='qemu-system-x86 busybox-static kmod'
   # Debian 12 ships it with qemu.

@@ -5,6 +5,7 @@
 
 import { formatAddress, type IpAddress } from '../address/address.ts'
 import { CniError, ErrorCode } from '../cni/errors.ts'
+import { hasFirewalld } from './foreign-drops.ts'
 import type { ForwardingCarrier, ForwardingOptions } from './forwarding-intent.ts'
 import { findProgram, runProgram } from './iptables/program.ts'
 import { addressesOfAttachment, addressesOfLost } from './nftables/forwarding-owners.ts'
@@ -73,24 +74,14 @@ function addToZone(address: IpAddress, options: ForwardingOptions): boolean {
   }
 }
 
-/** One that is not there, and a firewalld that is gone, are fine. */
+/** One that is not there is fine, and so is a firewalld that is not. */
 function removeFromZone(address: IpAddress, options: ForwardingOptions): void {
   try {
     call('removeSource', address, options)
   } catch (error) {
-    if (!absences.some(absence => says(error, absence))) throw error
+    if (!says(error, 'UNKNOWN_SOURCE') && !says(error, 'has no zone') && hasFirewalld()) throw error
   }
 }
-
-/** How firewalld, the bus and this file say that there is nothing to remove. */
-const absences = [
-  'UNKNOWN_SOURCE',
-  'has no zone',
-  'was not provided',
-  'No such file',
-  'Connection refused',
-  'is not installed',
-]
 
 /** What it knows of owners is what nftables says, where the addresses stand besides. */
 export const firewalldForwarding: ForwardingCarrier = {

@@ -113,10 +113,18 @@ export function undoForwarding(
   carriers[backend].delete(attachment, addresses, options)
 }
 
-/** The carriers that may hold anything. firewalld comes first: its owners are in nftables. */
-function carriersInUse(wanted: ForwardingBackend | undefined): ForwardingCarrier[] {
-  const { nftables, iptables, firewalld } = carriers
-  return [...(wanted === 'firewalld' || hasFirewalld() ? [firewalld] : []), nftables, iptables]
+/**
+ * Asks all carriers that may hold anything. What firewalld is to remove nftables knows: it forgets that only when firewalld
+ * has removed it.
+ */
+function askAll(wanted: ForwardingBackend | undefined, ask: (carrier: ForwardingCarrier) => void): void {
+  runAll([
+    () => {
+      if (wanted === 'firewalld' || hasFirewalld()) ask(firewalldForwarding)
+      ask(nftablesForwarding)
+    },
+    () => ask(iptablesForwarding),
+  ])
 }
 
 /**
@@ -131,7 +139,7 @@ export function deleteForwarding(
   addresses: readonly IpAddress[] | undefined,
   options: ForwardingOptions,
 ): void {
-  runAll(carriersInUse(wanted).map(carrier => () => carrier.delete(attachment, addresses, options)))
+  askAll(wanted, carrier => carrier.delete(attachment, addresses, options))
 }
 
 /** Removes what attachments of the network that are not listed have. @throws CniError as `deleteForwarding` */
@@ -141,7 +149,7 @@ export function gcForwarding(
   valid: readonly Pick<Attachment, 'containerId' | 'ifname'>[],
   options: ForwardingOptions,
 ): void {
-  runAll(carriersInUse(wanted).map(carrier => () => carrier.gc(network, valid, options)))
+  askAll(wanted, carrier => carrier.gc(network, valid, options))
 }
 
 /**

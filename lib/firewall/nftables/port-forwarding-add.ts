@@ -13,12 +13,11 @@ import type { PortForwarding } from '../port-forwarding-intent.ts'
 import { missingClaims } from './claims.ts'
 import { attachmentWords, ipFamily } from './layout.ts'
 import { claimElement, claimsOf, type Forwarded, mapOf, type PortClaim } from './port-forwarding-elements.ts'
-import { findHoldings, type Holding, isFor } from './port-forwarding-holders.ts'
+import { findHoldings, type Holding, isFor, perMap } from './port-forwarding-holders.ts'
 import {
   createChains,
   createPortMap,
   createPostrouting,
-  type PortMap,
   portMaps,
   portmapCreation,
   portmapTable,
@@ -28,9 +27,6 @@ import { createSource, sourceClaims } from './port-forwarding-sources.ts'
 import { waitingAdditions } from './port-forwarding-waiting.ts'
 import { setNames } from './ruleset.ts'
 import { applyPlanned } from './transaction.ts'
-
-/** With the largest keys, values and comments an element takes some 250 bytes, and an attribute holds 64 KiB. */
-const ELEMENTS_IN_REQUEST = 200
 
 /** What was changed. */
 export interface Added {
@@ -174,28 +170,19 @@ function wantedElements(claims: readonly PortClaim[], { addresses }: PortForward
 /** The creation of elements that are missing; what the attachment had besides in their place goes. */
 function elementChanges(wanted: readonly Wanted[], { own, reclaimed }: Judged): Request[] {
   const right = new Set<Holding>()
-  const creations = new Map<string, { map: PortMap; elements: SetElement[] }>()
-  for (const { claim, element } of wanted) {
+  const missing = wanted.filter(({ claim, element }) => {
     const present = own.find(holding => isFor(holding, claim) && isSame(holding.element, element))
-    if (present !== undefined) {
-      right.add(present)
-      continue
-    }
-    const map = mapOf(claim)
-    const creation = creations.get(map.set) ?? { map, elements: [] }
-    creation.elements.push(element)
-    creations.set(map.set, creation)
-  }
-  const changes: Request[] = []
-  for (const holding of [...reclaimed, ...own]) {
-    if (!right.has(holding)) changes.push(deleteElements(holding.map, [holding.element]))
-  }
-  for (const { map, elements } of creations.values()) {
-    for (let start = 0; start < elements.length; start += ELEMENTS_IN_REQUEST) {
-      changes.push(createElements(map, elements.slice(start, start + ELEMENTS_IN_REQUEST), { exclusive: true }))
-    }
-  }
-  return changes
+    if (present !== undefined) right.add(present)
+    return present === undefined
+  })
+  const wrong = [...reclaimed, ...own].filter(holding => !right.has(holding))
+  return [
+    ...perMap(wrong, deleteElements),
+    ...perMap(
+      missing.map(({ claim, element }) => ({ map: mapOf(claim), element })),
+      (map, elements) => createElements(map, elements, { exclusive: true }),
+    ),
+  ]
 }
 
 /** Whether an element that is found under the same key says the same. */

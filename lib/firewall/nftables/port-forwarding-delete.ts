@@ -2,12 +2,14 @@
 
 import type { Request } from '../../netlink/message.ts'
 import { deleteElements } from '../../netlink/netfilter/element.ts'
+import type { IpFamilyName } from '../../netlink/netfilter/expressions.ts'
 import { getSet, setFormat } from '../../netlink/netfilter/set.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import type { Attachment } from '../attachment.ts'
 import type { KnownForwarding } from '../port-forwarding-intent.ts'
+import { ipFamily } from './layout.ts'
 import { claimsOf, type Forwarded } from './port-forwarding-elements.ts'
-import { findHoldings, type Holding, holdingsOf, isFor } from './port-forwarding-holders.ts'
+import { findHoldings, type Holding, holdingsOf, isFor, perMap } from './port-forwarding-holders.ts'
 import { families, portMaps, portmapTable } from './port-forwarding-objects.ts'
 import { ownerPrefix } from './port-forwarding-owner.ts'
 import { isSourceSet } from './port-forwarding-sources.ts'
@@ -22,7 +24,7 @@ import { applyPlanned } from './transaction.ts'
 export function deleteFromNftables(
   socket: NetlinkSocket,
   attachment: Attachment,
-  { mappings }: KnownForwarding,
+  { mappings, addresses }: KnownForwarding,
 ): Forwarded[] {
   const owner = ownerPrefix(attachment)
   let deleted: Forwarded[] = []
@@ -30,11 +32,12 @@ export function deleteFromNftables(
     const [first] = portMaps
     if (first === undefined || socket.get(setFormat, getSet(first)) === undefined) return []
     const isOwn = ({ element }: Holding) => element.comment?.startsWith(owner) === true
-    const own = (mappings && knownHoldings(socket, mappings, isOwn)) ?? allHoldings(socket).filter(isOwn)
+    const known = mappings && knownHoldings(socket, mappings, familiesOf(addresses), isOwn)
+    const own = known ?? allHoldings(socket).filter(isOwn)
     const names = setNames(socket, portmapTable)
     deleted = own.map(({ forwarded }) => forwarded).filter(forwarded => forwarded !== undefined)
     return [
-      ...own.map(({ map, element }) => deleteElements(map, [element])),
+      ...perMap(own, deleteElements),
       ...waitingChanges(waitingHoldings(socket, names), isOwn, own),
       ...sourceDeletions(socket, names, attachment.network, owner),
     ]
@@ -47,18 +50,24 @@ export function allHoldings(socket: NetlinkSocket): Holding[] {
   return portMaps.flatMap(map => holdingsOf(socket, map))
 }
 
-/** The elements of the mappings; undefined when one of them has none in either family, and others may be there. */
+/** Those of the container's addresses; both where these are not known. */
+function familiesOf(addresses: KnownForwarding['addresses'] = []): readonly IpFamilyName[] {
+  const known = families.filter(family => addresses.some(({ address }) => ipFamily(address) === family))
+  return known.length === 0 ? families : known
+}
+
+/** The elements of the mappings; undefined when one of them has none in any family, and others may be there. */
 function knownHoldings(
   socket: NetlinkSocket,
   mappings: NonNullable<KnownForwarding['mappings']>,
+  of: readonly IpFamilyName[],
   isOwn: (holding: Holding) => boolean,
 ): Holding[] | undefined {
-  const claims = claimsOf(mappings, families)
-  const own = findHoldings(socket, claims).filter(isOwn)
-  const isThere = families.some(family =>
+  const own = findHoldings(socket, claimsOf(mappings, of)).filter(isOwn)
+  const complete = of.some(family =>
     claimsOf(mappings, [family]).every(claim => own.some(holding => isFor(holding, claim))),
   )
-  return isThere ? own : undefined
+  return complete ? own : undefined
 }
 
 /** The network's sets hold one element for each attachment. */

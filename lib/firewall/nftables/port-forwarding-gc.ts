@@ -12,6 +12,7 @@ import { hasChain } from './declared-structure.ts'
 import { attachmentWords, networkPrefix } from './layout.ts'
 import { allHoldings } from './port-forwarding-delete.ts'
 import type { Forwarded } from './port-forwarding-elements.ts'
+import { perMap } from './port-forwarding-holders.ts'
 import {
   createChains,
   createPostrouting,
@@ -57,7 +58,7 @@ export function gcNftables(
       const isEmpty = stale.length === holdings.length && complete && sources.remaining === 0
       if (isEmpty && waiting.every(({ element }) => isStale(element))) return deletions(socket, names)
       return [
-        ...now.map(({ map, element }) => deleteElements(map, [element])),
+        ...perMap(now, deleteElements),
         ...waitingChanges(waiting, ({ element }) => isStale(element), now),
         ...repairs(socket),
         ...sources.changes,

@@ -1,9 +1,10 @@
 /** Who has ports: the elements that answer for packets to a port, wherever they are. */
 
 import { equalAddresses } from '../../address/address.ts'
+import type { Request } from '../../netlink/message.ts'
 import { elementFormat, elementsOf, getElement, type SetElement } from '../../netlink/netfilter/element.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
-import { type Forwarded, mapOf, type PortClaim, portKey, readElement } from './port-forwarding-elements.ts'
+import { type Forwarded, type PortClaim, portKey, readElement } from './port-forwarding-elements.ts'
 import { type PortMap, portMap } from './port-forwarding-objects.ts'
 import { elementsOfSet } from './ruleset.ts'
 
@@ -83,6 +84,29 @@ function lookUpAll(socket: NetlinkSocket, probes: readonly Probe[]): Holding[] {
   return holdings
 }
 
+/** With the largest keys, values and comments an element takes some 250 bytes, and an attribute holds 64 KiB. */
+const ELEMENTS_IN_REQUEST = 200
+
+/** What is done to elements of several maps, in as few requests as can be. */
+export function perMap(
+  items: readonly { readonly map: PortMap; readonly element: SetElement }[],
+  make: (map: PortMap, elements: readonly SetElement[]) => Request,
+): Request[] {
+  const byMap = new Map<string, { map: PortMap; elements: SetElement[] }>()
+  for (const { map, element } of items) {
+    const part = byMap.get(map.set) ?? { map, elements: [] }
+    part.elements.push(element)
+    byMap.set(map.set, part)
+  }
+  const requests: Request[] = []
+  for (const { map, elements } of byMap.values()) {
+    for (let start = 0; start < elements.length; start += ELEMENTS_IN_REQUEST) {
+      requests.push(make(map, elements.slice(start, start + ELEMENTS_IN_REQUEST)))
+    }
+  }
+  return requests
+}
+
 /** All elements of a map. */
 export function holdingsOf(socket: NetlinkSocket, map: PortMap): Holding[] {
   return elementsOfSet(socket, map).map(element => ({ map, element, forwarded: readElement(map, element) }))
@@ -92,7 +116,7 @@ export function holdingsOf(socket: NetlinkSocket, map: PortMap): Holding[] {
 export function isFor({ map, forwarded }: Holding, claim: PortClaim): boolean {
   return (
     forwarded !== undefined &&
-    map.set === mapOf(claim).set &&
+    map.byAddress === (claim.hostAddress !== undefined) &&
     forwarded.first === claim.first &&
     forwarded.last === claim.last &&
     overlap(forwarded, claim)

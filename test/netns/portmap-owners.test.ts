@@ -179,3 +179,72 @@ t.test('DEL finds everything without a result, mappings or a namespace, and noth
     t.notMatch(hosts.nft(), /portmap/)
   }),
 )
+
+t.test('DEL removes what the Go plugin has made with nftables, and nothing of others', t =>
+  withHost(t, host => {
+    const hosts = new PublishingHost(host)
+    const { bridge, ports } = hosts.prepare([port(8080)], { containerId: 'one' })
+    const rules = (containerId: string, address: string) => `
+add rule ip cni_hostport hostports tcp dport 8080 dnat to ${address}:80 comment "${containerId}"
+add rule ip cni_hostport hostip_hostports ip daddr 198.51.100.1 udp dport 53 dnat to ${address}:53 comment "${containerId}"
+add rule ip cni_hostport masquerading ip saddr ${address} ip daddr ${address} masquerade comment "${containerId}"
+add rule ip cni_hostport masquerading ip saddr 127.0.0.1 ip daddr ${address} masquerade comment "${containerId}"`
+    const others = rules('one', '10.99.0.2') + rules('two', bridge.address)
+    const chains = `
+add table ip cni_hostport
+add chain ip cni_hostport hostports
+add chain ip cni_hostport hostip_hostports
+add chain ip cni_hostport masquerading { type nat hook postrouting priority srcnat; }`
+    host.output(['nft', '-f', '-'], { input: chains + others })
+    const before = hosts.nft()
+    host.output(['nft', '-f', '-'], { input: rules('one', bridge.address) })
+    t.not(hosts.nft(), before)
+    hosts.ports.mustRun(ports.request('DEL', { prevResult: bridge.result }))
+    t.equal(hosts.nft(), before, 'other networks of the container keep theirs')
+    delBlindly(ports)
+    t.notMatch(hosts.nft(), /comment "one"/, 'without a result all of the container’s go')
+    t.equal(hosts.nft().match(/comment "two"/g)?.length, 4)
+  }),
+)
+
+t.test('with preserveClientIP a neighbour that the host routes keeps its address', t =>
+  withHost(t, async host => {
+    const hosts = new PublishingHost(host, { preserveClientIP: true })
+    // Both have the host alone for neighbour, as with ptp.
+    const [one, two] = [5, 6].map(number => {
+      const container = host.createContainer()
+      host.ip(`
+link add routed${number} type veth peer name eth0 netns ${container.name}
+addr add 10.200.0.1/32 dev routed${number}
+link set routed${number} up
+route add 10.1.0.${number}/32 dev routed${number}`)
+      container.ip(`
+link set lo up
+addr add 10.1.0.${number}/32 dev eth0
+link set eth0 up
+route add 10.200.0.1/32 dev eth0
+route add default via 10.200.0.1`)
+      return { number, container }
+    })
+    if (one === undefined || two === undefined) throw new Error('no containers')
+    const prevResult = {
+      cniVersion: '1.1.0',
+      interfaces: [{ name: 'routed5' }, { name: 'eth0', sandbox: one.container.path }],
+      ips: [{ address: '10.1.0.5/24', interface: 1 }],
+    }
+    const config = { prevResult, runtimeConfig: { portMappings: [port(8080)] } }
+    const attachment = hosts.ports.attachment({ containerId: 'routed', container: one.container, config })
+    attachment.add()
+    await hosts.serve(one.container, 'one', 80)
+    t.equal(askPort(two.container, 'tcp', uplink.ipv4, 8080), 'one 10.1.0.6')
+    t.equal(askPort(one.container, 'tcp', uplink.ipv4, 8080), 'one 10.200.0.1', 'itself it could not answer otherwise')
+    t.equal(askPort(host, 'tcp', '127.0.0.1', 8080), 'one 10.200.0.1')
+    attachment.del()
+    hosts.ports.with({ preserveClientIP: false }).adopt(attachment).add()
+    t.equal(askPort(two.container, 'tcp', uplink.ipv4, 8080), 'one 10.200.0.1', 'without it, it does not')
+    const bridged = hosts.publish([port(8090)])
+    const neighbour = hosts.network.attach()
+    await hosts.serve(bridged.bridge.container, 'bridged', 80)
+    t.equal(askPort(neighbour.container, 'tcp', uplink.ipv4, 8090), 'bridged 10.88.0.1', 'on a bridge it could not be')
+  }),
+)

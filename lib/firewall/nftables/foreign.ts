@@ -25,13 +25,15 @@ const families = ['ip', 'ip6'] as const
 
 const natChain = (family: IpFamilyName, chain: string): ChainName => ({ family, table: 'nat', chain })
 
-interface Rule {
+/** A rule of somebody else's. */
+export interface Rule {
   readonly handle: bigint
   readonly expressions: readonly Expression[]
   readonly comment: string | undefined
 }
 
-function rulesOf(socket: NetlinkSocket, chain: ChainName): Rule[] {
+/** The rules of a chain in their order; none where there is no chain. */
+export function rulesOf(socket: NetlinkSocket, chain: ChainName): Rule[] {
   return socket.dump(ruleFormat, listRules(chain)).map(({ attributes }) => {
     const expressions = attributes.expressions ?? []
     return {

@@ -9,6 +9,7 @@ import type { Attachment } from '../attachment.ts'
 import type { KnownForwarding } from '../port-forwarding-intent.ts'
 import { ipFamily } from './layout.ts'
 import { claimsOf, type Forwarded } from './port-forwarding-elements.ts'
+import { goDeletions } from './port-forwarding-foreign.ts'
 import { findHoldings, type Holding, holdingsOf, isFor, perMap } from './port-forwarding-holders.ts'
 import { families, portMaps, portmapTable } from './port-forwarding-objects.ts'
 import { ownerPrefix } from './port-forwarding-owner.ts'
@@ -18,7 +19,7 @@ import { elementsOfSet, setNames } from './ruleset.ts'
 import { applyPlanned } from './transaction.ts'
 
 /**
- * Deletes the attachment's elements, and only its own. The table stays for the next ADD; GC removes it.
+ * Deletes the attachment's elements, and only its own, and what the Go plugin keeps for the container. The table stays for the next ADD; GC removes it.
  * @returns what was forwarded
  */
 export function deleteFromNftables(
@@ -29,8 +30,10 @@ export function deleteFromNftables(
   const owner = ownerPrefix(attachment)
   let deleted: Forwarded[] = []
   applyPlanned(socket, 'delete port forwarding', () => {
+    deleted = []
+    const foreign = goDeletions(socket, attachment.containerId, addresses)
     const [first] = portMaps
-    if (first === undefined || socket.get(setFormat, getSet(first)) === undefined) return []
+    if (first === undefined || socket.get(setFormat, getSet(first)) === undefined) return foreign
     const isOwn = ({ element }: Holding) => element.comment?.startsWith(owner) === true
     const known = mappings && knownHoldings(socket, mappings, familiesOf(addresses), isOwn)
     const own = known ?? allHoldings(socket).filter(isOwn)
@@ -40,6 +43,7 @@ export function deleteFromNftables(
       ...perMap(own, deleteElements),
       ...waitingChanges(waitingHoldings(socket, names), isOwn, own),
       ...sourceDeletions(socket, names, attachment.network, owner),
+      ...foreign,
     ]
   })
   return deleted

@@ -8,6 +8,7 @@ import type { AgentAttachment } from '../lib/overlay/agent-protocol.ts'
 import type { Contribution, PublishHook, WithdrawHook } from './context.ts'
 import { keys } from './etcd/keys.ts'
 import type { Condition, Entry, Operation, Store } from './etcd/store.ts'
+import { KeyedQueue } from './keyed-queue.ts'
 import type { AttachmentRecord, EndpointRecord } from './records.ts'
 import { addressOf, type CheckedPublish } from './requests.ts'
 
@@ -17,13 +18,18 @@ export interface EndpointsOptions {
   readonly store: Store
 }
 
-/** How often a transaction is begun anew because something changed meanwhile. */
+/** How often a withdrawal is begun anew because something changed meanwhile. */
 const ATTEMPTS = 10
+/** For how long a publication is: many hosts publish ports at once, of which one is made after the other. */
+const PATIENCE_MS = 7_000
+/** Random pauses before another attempt, longer each time, so that hosts do not meet again. */
+const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [5, 250]
 
 export class Endpoints {
   readonly #options: EndpointsOptions
   readonly publishHooks: PublishHook[] = []
   readonly withdrawHooks: WithdrawHook[] = []
+  readonly #queue = new KeyedQueue()
 
   constructor(options: EndpointsOptions) {
     this.#options = options
@@ -35,6 +41,11 @@ export class Endpoints {
    * @throws CniError code 103 when an address is another container's
    */
   async publish(request: CheckedPublish): Promise<number> {
+    // Publications of ports exclude each other in the whole cluster: those of one host need not compete.
+    return request.services?.length ? this.#queue.run('services', () => this.#publish(request)) : this.#publish(request)
+  }
+
+  async #publish(request: CheckedPublish): Promise<number> {
     const { node, local, store } = this.#options
     const { network, containerId, ifname, mac, addresses, services = [], gatewayAddresses = [] } = request
     const attachment: AttachmentRecord = {
@@ -50,7 +61,9 @@ export class Endpoints {
     }
     const value: EndpointRecord = { node, host: local, mac, containerId, ifname }
     const attachmentKey = keys.attachment(node, network, containerId, ifname)
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const deadline = performance.now() + PATIENCE_MS
+    for (let attempt = 0; attempt === 0 || performance.now() < deadline; attempt++) {
+      if (attempt > 0) await pause(attempt)
       const before = await store.get<AttachmentRecord>(attachmentKey)
       const wanted = addresses.map(address => keys.endpoint(network, addressOf(address)))
       const former = (before?.value.addresses ?? []).map(address => keys.endpoint(network, addressOf(address)))
@@ -147,6 +160,11 @@ export class Endpoints {
     }
     throw busy(attachment)
   }
+}
+
+async function pause(attempt: number): Promise<void> {
+  const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempt)
+  await new Promise(resolve => setTimeout(resolve, Math.random() * longest))
 }
 
 export interface WithdrawOptions {

@@ -41,6 +41,7 @@ export const clusters: readonly string[] = paths(
   'mesh-cluster-changes',
   'overlay-examples',
   'overlayd',
+  'overlayd-at-once',
   'overlayd-life',
   'overlayd-scale',
   'overlayd-traffic',

@@ -82,6 +82,10 @@ async function entriesElsewhere(name: string, places: readonly Place[], rounds: 
     const inside = host.named(`overlay-${name}`)
     return { host, child: host.start(['bridge', 'monitor', 'fdb'], { inside }) }
   })
+  await until('all listen', () => {
+    for (const { attachment } of places) for (const command of [attachment.del, attachment.add]) measure(command)
+    return monitors.every(({ child }) => child.said !== '')
+  })
   const samples: number[] = []
   for (let round = 0; round < rounds; round++) {
     for (const { host, attachment } of places) {

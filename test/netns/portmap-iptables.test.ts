@@ -31,7 +31,9 @@ const mixed = ['8080:80/tcp', '8080:80/udp', '192.0.2.1=8443:443/tcp', '0.0.0.0=
 const asGo = (text: string): string =>
   text
     .split('\n')
-    .filter(line => !line.includes('--comment "interface ') && !line.includes('-d ::1/128 '))
+    .filter(
+      line => !/^-A CNI-DN-\S+ -m comment --comment "podnet one eth0 \d+"$/.test(line) && !line.includes('-d ::1/128 '),
+    )
     .join('\n')
 
 const variations = {
@@ -172,6 +174,20 @@ t.test('two attachments of a container to a network share the chain, and each ke
     t.notMatch(saved(host), /10\.1\.0\.5/)
     remove(host, second)
     t.same(ofContainers(saved(host)), [])
+  }),
+)
+
+t.test('of two networks of a container that publish the same port the second has it', t =>
+  withHost(t, host => {
+    const namespace = numberOf(host.createContainer())
+    const publish = (network: string, number: number) =>
+      add(host, attachment('one', 'eth0', network), forwarding(['8080:80/tcp'], dual(number), { namespace }))
+    publish('podnet', 5)
+    publish('othernet', 6)
+    const entries = () => saved(host).match(/(?<=-A CNI-HOSTPORT-DNAT .*name: ..)\w+/g)
+    t.same(entries(), ['othernet', 'podnet', 'othernet', 'podnet'])
+    remove(host, attachment('one', 'eth0', 'othernet'))
+    t.same(entries(), ['podnet', 'podnet'])
   }),
 )
 

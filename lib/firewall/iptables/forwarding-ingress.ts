@@ -11,8 +11,10 @@
  */
 
 import type { Ingress } from '../forwarding-intent.ts'
-import { commented, FORWARD, isJumpTo, networkComment, OWNERS, type WantedRule } from './forwarding-rules.ts'
+import { networkPrefix } from '../nftables/layout.ts'
+import { FORWARD, OWNERS } from './forwarding-rules.ts'
 import { quoteWord, type SavedRule, type SavedTable } from './table.ts'
+import { commented, deletionLines, isJumpTo, missingLines, type WantedRule } from './wanted-rule.ts'
 
 const STAGE_1 = 'CNI-ISOLATION-STAGE-1'
 const STAGE_2 = 'CNI-ISOLATION-STAGE-2'
@@ -66,13 +68,13 @@ export function ingressRules({ policy, interfaces }: Ingress): WantedRule[] {
   return [...returns, ...ofInterfaces]
 }
 
-const wishComment = (network: string, policy: Ingress['policy']): string => `${networkComment(network)}${policy}`
+const wishComment = (network: string, policy: Ingress['policy']): string => `${networkPrefix(network)}${policy}`
 const isWish = (rule: SavedRule): boolean => rule.chain === OWNERS && rule.option('-i') !== undefined
 const wantsIsolation = (rule: SavedRule): boolean => rule.comment?.endsWith(' isolated') ?? false
 
 /** What makes the network want this, besides what others want. */
 export function ingressLines(table: SavedTable, network: string, { policy, interfaces }: Ingress): string[] {
-  const own = networkComment(network)
+  const own = networkPrefix(network)
   const comment = wishComment(network, policy)
   const lines: string[] = []
   const wanted: WantedRule[] = [...returns]
@@ -87,33 +89,24 @@ export function ingressLines(table: SavedTable, network: string, { policy, inter
     const left = wishes.filter(rule => !changed.includes(rule))
     if (policy === 'isolated') wanted.push(withinRule(name))
     else if (changed.some(wantsIsolation) && !left.some(wantsIsolation))
-      lines.push(...deletions(table, [withinRule(name)]))
+      lines.push(...deletionLines(table, [withinRule(name)]))
   }
-  return [
-    ...lines,
-    ...wanted
-      .filter(({ matches }) => !table.rules.some(matches))
-      .map(({ specification, first }) => `${first ? '-I' : '-A'} ${specification}`),
-  ]
+  return [...lines, ...missingLines(table, wanted)]
 }
 
 /** What ends all that the network wants, and the rules that nobody else wants. */
 export function ingressDeletions(table: SavedTable, network: string): string[] {
-  const own = networkComment(network)
+  const own = networkPrefix(network)
   const wishes = table.rules.filter(isWish)
   const ended = wishes.filter(rule => rule.comment?.startsWith(own))
   const left = wishes.filter(rule => !ended.includes(rule))
   const lines = ended.map(rule => `-D ${rule.specification}`)
   for (const name of new Set(ended.map(rule => rule.option('-i') ?? ''))) {
     const others = left.filter(rule => rule.option('-i') === name)
-    if (!others.some(wantsIsolation)) lines.push(...deletions(table, [withinRule(name)]))
-    if (others.length === 0) lines.push(...deletions(table, betweenRules(name)))
+    if (!others.some(wantsIsolation)) lines.push(...deletionLines(table, [withinRule(name)]))
+    if (others.length === 0) lines.push(...deletionLines(table, betweenRules(name)))
   }
   return lines
-}
-
-function deletions(table: SavedTable, rules: readonly WantedRule[]): string[] {
-  return rules.flatMap(({ matches }) => table.rules.filter(matches).map(rule => `-D ${rule.specification}`))
 }
 
 /**

@@ -13,42 +13,12 @@
  * nothing leads there.
  */
 
-import { formatAddress, type IpAddress } from '../../address/address.ts'
-import { type Attachment, shortened } from '../attachment.ts'
-import { quoteWord, type SavedRule } from './table.ts'
+import type { IpAddress } from '../../address/address.ts'
+import type { SavedRule } from './table.ts'
+import { commented, isJumpTo, single, type WantedRule } from './wanted-rule.ts'
 
 export const FORWARD = 'CNI-FORWARD'
 export const OWNERS = 'CNIKIT-FORWARD-OWNERS'
-
-/** With the longest interface name within XT_MAX_COMMENT_LEN. */
-const NAME_LIMIT = 110
-
-/** A rule that is wanted: how it is found, and how it is added. */
-export interface WantedRule {
-  /** What follows "-A" or "-I". */
-  readonly specification: string
-  readonly matches: (rule: SavedRule) => boolean
-  /** Before the chain's other rules, and not behind them. */
-  readonly first?: boolean
-}
-
-export const commented = (text: string): string => `-m comment --comment ${quoteWord(text)}`
-
-/** An address as iptables-save prints it. */
-export const single = (address: IpAddress): string => `${formatAddress(address)}/${address.length * 8}`
-
-export const isJumpTo = (chain: string, target: string) => (rule: SavedRule) =>
-  rule.chain === chain && rule.target === target
-
-/** The comment of an owner. */
-export function ownerComment(attachment: Attachment): string {
-  return `${networkComment(attachment.network)}${shortened(attachment.containerId, NAME_LIMIT, '~')} ${attachment.ifname}`
-}
-
-/** What the comments of a network's owners begin with: no CNI name has a blank. */
-export function networkComment(network: string): string {
-  return `${shortened(network, NAME_LIMIT, '~')} `
-}
 
 /** The way of packets to the containers' rules. */
 export const forwardJump: WantedRule = {
@@ -89,18 +59,11 @@ export function acceptedAddress(rule: SavedRule): string | undefined {
   return source === undefined ? destination : undefined
 }
 
-/** Who wants the rules of an address. */
+/** Who wants the rules of an address. @param owner the words of an attachment */
 export function ownerRule(owner: string, address: IpAddress): WantedRule {
   const source = single(address)
   return {
     specification: `${OWNERS} -s ${source} ${commented(owner)}`,
     matches: rule => rule.chain === OWNERS && rule.source === source && rule.comment === owner,
   }
-}
-
-/** What creates those of the rules that are not there, in the table as it is. */
-export function missingLines(present: readonly SavedRule[], wanted: readonly WantedRule[]): string[] {
-  return wanted
-    .filter(({ matches }) => !present.some(matches))
-    .map(({ specification, first }) => `${first ? '-I' : '-A'} ${specification}`)
 }

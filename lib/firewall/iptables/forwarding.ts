@@ -4,6 +4,7 @@ import { type Family, familyOf, type IpAddress } from '../../address/address.ts'
 import { CniError, ErrorCode } from '../../cni/errors.ts'
 import type { Attachment } from '../attachment.ts'
 import type { Forwarding, ForwardingCarrier, ForwardingOptions } from '../forwarding-intent.ts'
+import { attachmentWords, networkPrefix } from '../nftables/layout.ts'
 import {
   ingressChains,
   ingressDeletions,
@@ -12,19 +13,7 @@ import {
   ingressRules,
   policiesComeFirst,
 } from './forwarding-ingress.ts'
-import {
-  acceptedAddress,
-  acceptRules,
-  adminJump,
-  FORWARD,
-  forwardJump,
-  missingLines,
-  networkComment,
-  OWNERS,
-  ownerComment,
-  ownerRule,
-  single,
-} from './forwarding-rules.ts'
+import { acceptedAddress, acceptRules, adminJump, FORWARD, forwardJump, OWNERS, ownerRule } from './forwarding-rules.ts'
 import { placesWithChain } from './places.ts'
 import {
   changePlanned,
@@ -36,6 +25,7 @@ import {
   type SavedTable,
   type TablePlace,
 } from './table.ts'
+import { missingChainLines, missingLines, missingRules, single } from './wanted-rule.ts'
 
 const place = (family: Family): TablePlace => ({ table: 'filter', family, variant: 'default' })
 
@@ -77,21 +67,20 @@ function add(attachment: Attachment, forwarding: Forwarding, options: Forwarding
 /** What is not there of that which the packets of all containers pass. */
 function sharedLines(table: SavedTable, network: string, { addresses, ingress }: Forwarding, admin: string): string[] {
   const chains = [...(addresses.length > 0 ? [FORWARD, admin] : []), ...(ingress ? ingressChains : []), OWNERS]
-  const jumps = addresses.length > 0 ? missingLines(table.rules, [forwardJump]) : []
+  const jumps = addresses.length > 0 ? missingLines(table, [forwardJump]) : []
   return [
-    // Refused when another process was faster; ":chain" would empty what that has made.
-    ...chains.filter(chain => !table.chains.includes(chain)).map(chain => `-N ${chain}`),
+    ...missingChainLines(table, chains),
     ...jumps,
     ...ingressJumpLines(table, ingress !== undefined, jumps.length > 0),
-    ...(addresses.length > 0 ? missingLines(table.rules, [adminJump(admin)]) : []),
+    ...(addresses.length > 0 ? missingLines(table, [adminJump(admin)]) : []),
     ...(ingress ? ingressLines(table, network, ingress) : []),
   ]
 }
 
 function ownLines(table: SavedTable, attachment: Attachment, addresses: readonly IpAddress[]): string[] {
-  const owner = ownerComment(attachment)
+  const owner = attachmentWords(attachment)
   const wanted = addresses.flatMap(address => [...acceptRules(address), ownerRule(owner, address)])
-  return missingLines(table.rules, wanted)
+  return missingLines(table, wanted)
 }
 
 function remove(
@@ -99,11 +88,11 @@ function remove(
   addresses: readonly IpAddress[] | undefined,
   { environment }: ForwardingOptions,
 ): void {
-  const owner = ownerComment(attachment)
+  const owner = attachmentWords(attachment)
   const said = new Set(addresses?.map(single))
   for (const found of placesWithChain('filter', FORWARD)) {
     changePlanned(found, environment, table =>
-      deletionLines(
+      ownerDeletions(
         table,
         rule => rule.comment === owner,
         rule => said.has(acceptedAddress(rule) ?? ''),
@@ -116,7 +105,7 @@ function remove(
  * What removes the owners and the rules of their addresses, as far as nobody else owns them.
  * @param isSaid rules of the Go plugin, which have no owner, to be removed too
  */
-function deletionLines(
+function ownerDeletions(
   table: SavedTable,
   isOwner: (rule: SavedRule) => boolean,
   isSaid: (rule: SavedRule) => boolean,
@@ -137,11 +126,11 @@ function gc(
   valid: readonly Pick<Attachment, 'containerId' | 'ifname'>[],
   { environment }: ForwardingOptions,
 ): void {
-  const owners = new Set(valid.map(({ containerId, ifname }) => ownerComment({ network, containerId, ifname })))
-  const ofNetwork = networkComment(network)
+  const owners = new Set(valid.map(({ containerId, ifname }) => attachmentWords({ network, containerId, ifname })))
+  const ofNetwork = networkPrefix(network)
   for (const found of placesWithChain('filter', OWNERS)) {
     changePlanned(found, environment, table => [
-      ...deletionLines(
+      ...ownerDeletions(
         table,
         ({ comment = '' }) => comment.startsWith(ofNetwork) && !owners.has(comment),
         () => false,
@@ -168,7 +157,7 @@ function faultOf(table: SavedTable, { addresses, ingress }: Forwarding, adminCha
   const accepting =
     addresses.length === 0 ? [] : [forwardJump, adminJump(adminChain), ...addresses.flatMap(acceptRules)]
   const wanted = [...accepting, ...(ingress ? ingressRules(ingress) : [])]
-  const missing = wanted.find(({ matches }) => !table.rules.some(matches))
+  const [missing] = missingRules(table, wanted)
   if (missing !== undefined) return `has no rule "${missing.specification}" in table filter`
   if (ingress === undefined || policiesComeFirst(table)) return undefined
   return 'does not come to CNI-ISOLATION-STAGE-1 in chain FORWARD before it comes to CNI-FORWARD'

@@ -10,27 +10,24 @@
 
 import { placesWithChain } from './places.ts'
 import { changePlanned, type Environment, emptyTable, readTable, type SavedTable, type TablePlace } from './table.ts'
+import { isJumpTo, missingChainLines, missingLines, missingRules, type WantedRule } from './wanted-rule.ts'
 
 const CHAIN = 'CNIKIT-LOOPBACK-GUARD'
 const place: TablePlace = { table: 'raw', family: 4, variant: 'default' }
 
-const leads = ({ rules }: SavedTable): boolean =>
-  rules.some(rule => rule.chain === 'PREROUTING' && rule.target === CHAIN)
-const drops = ({ rules }: SavedTable): boolean => rules.some(rule => rule.chain === CHAIN && rule.target === 'DROP')
+const rules: readonly WantedRule[] = [
+  { specification: `${CHAIN} -d 127.0.0.0/8 ! -i lo -j DROP`, matches: isJumpTo(CHAIN, 'DROP') },
+  { specification: `PREROUTING -j ${CHAIN}`, matches: isJumpTo('PREROUTING', CHAIN), first: true },
+]
 
 /** @throws CniError */
 export function addLoopbackGuard(environment: Environment): void {
-  const plan = (table: SavedTable): string[] => [
-    ...(table.chains.includes(CHAIN) ? [] : [`-N ${CHAIN}`]),
-    ...(drops(table) ? [] : [`-A ${CHAIN} -d 127.0.0.0/8 ! -i lo -j DROP`]),
-    ...(leads(table) ? [] : [`-I PREROUTING -j ${CHAIN}`]),
-  ]
+  const plan = (table: SavedTable) => [...missingChainLines(table, [CHAIN]), ...missingLines(table, rules)]
   changePlanned(place, environment, plan, placesWithChain('raw', CHAIN).length > 0 ? undefined : emptyTable)
 }
 
 /** Whether it is there. @throws CniError */
 export function hasLoopbackGuard(environment: Environment): boolean {
   if (placesWithChain('raw', CHAIN).length === 0) return false
-  const table = readTable(place, environment)
-  return leads(table) && drops(table)
+  return missingRules(readTable(place, environment), rules).length === 0
 }

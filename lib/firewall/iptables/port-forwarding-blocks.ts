@@ -1,13 +1,14 @@
 /** A container's chain of published ports, read as what it is made of: the rules of each of its attachments. */
 
 import { formatAddress, type IpAddress } from '../../address/address.ts'
-import { DNAT, ownerMark, type WantedPorts } from './port-forwarding-rules.ts'
+import type { Owner } from '../nftables/port-forwarding-owner.ts'
+import { DNAT, ownerOf, type WantedPorts } from './port-forwarding-rules.ts'
 import type { SavedRule, SavedTable } from './table.ts'
 
 /** The rules of one attachment. */
 export interface Block {
   /** Undefined for those of the Go plugin, which do not say whose they are. */
-  readonly owner: { readonly ifname: string; readonly namespace: bigint } | undefined
+  readonly owner: Owner | undefined
   readonly rules: readonly SavedRule[]
 }
 
@@ -16,7 +17,7 @@ export function blocksIn(table: SavedTable, chain: string): Block[] {
   const blocks: { owner: Block['owner']; rules: SavedRule[] }[] = []
   for (const rule of table.rules) {
     if (rule.chain !== chain) continue
-    const owner = ownerMark(rule)
+    const owner = ownerOf(rule)
     const last = blocks.at(-1)
     if (owner !== undefined || last === undefined) blocks.push({ owner, rules: [rule] })
     else last.rules.push(rule)

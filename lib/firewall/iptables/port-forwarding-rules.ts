@@ -7,7 +7,7 @@
  *     -A CNI-HOSTPORT-MASQ -m mark --mark 0x2000/0x2000 -j MASQUERADE
  *     -A CNI-HOSTPORT-SETMARK -m comment --comment "CNI portfwd masquerade mark" -j MARK --set-xmark 0x2000/0x2000
  *     -A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: ..." -m multiport --dports 8080,8443 -j CNI-DN-3f0e...
- *     -A CNI-DN-3f0e... -m comment --comment "interface eth0 in namespace 4026532008"
+ *     -A CNI-DN-3f0e... -m comment --comment "podnet 3f0e... eth0 4026532008"
  *     -A CNI-DN-3f0e... -s 10.1.0.0/16 -p tcp -m tcp --dport 8080 -j CNI-HOSTPORT-SETMARK
  *     -A CNI-DN-3f0e... -s 127.0.0.1/32 -p tcp -m tcp --dport 8080 -j CNI-HOSTPORT-SETMARK
  *     -A CNI-DN-3f0e... -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.1.0.5:80
@@ -16,12 +16,14 @@
  * rules come before those of others in CNI-HOSTPORT-DNAT: what a container that is gone may have left is behind them.
  */
 
-import { type Family, familyOf, formatAddress, type IpAddress } from '../../address/address.ts'
+import { type Family, familyOf, formatAddress } from '../../address/address.ts'
 import { formatPrefix, networkOf, type Prefix } from '../../address/prefix.ts'
 import type { Attachment } from '../attachment.ts'
+import { type Owner, ownerComment, readOwner } from '../nftables/port-forwarding-owner.ts'
 import type { PortForwarding, PortMapping } from '../port-forwarding-intent.ts'
 import { portForwardingChain, portForwardingComment } from './names.ts'
 import { quoteWord, SavedRule } from './table.ts'
+import { commented, single } from './wanted-rule.ts'
 
 export const DNAT = 'CNI-HOSTPORT-DNAT'
 export const SETMARK = 'CNI-HOSTPORT-SETMARK'
@@ -41,15 +43,9 @@ export interface WantedPorts {
   readonly entries: readonly SavedRule[]
 }
 
-const single = (address: IpAddress): string => `${formatAddress(address)}/${address.length * 8}`
-
-/** What the attachment's first rule says, and nobody else's. */
-const OWNER = /^interface (\S+) in namespace ([0-9]+)$/
-
 /** Whose rules begin here; undefined for any other rule. */
-export function ownerMark(rule: SavedRule): { readonly ifname: string; readonly namespace: bigint } | undefined {
-  const [, ifname, namespace] = (rule.target === undefined && OWNER.exec(rule.comment ?? '')) || []
-  return ifname === undefined || namespace === undefined ? undefined : { ifname, namespace: BigInt(namespace) }
+export function ownerOf(rule: SavedRule): Owner | undefined {
+  return rule.target === undefined ? readOwner(rule.comment) : undefined
 }
 
 /** The mappings that the family has a part in. */
@@ -64,8 +60,7 @@ export function wantedPorts(attachment: Attachment, forwarding: PortForwarding, 
   const chain = portForwardingChain(network, containerId)
   const mappings = mappingsOf(forwarding, family)
   if (mappings.length === 0) return { ifname, chain, rules: [], entries: [] }
-  const mark = quoteWord(`interface ${ifname} in namespace ${forwarding.namespace}`)
-  const rules = [`-m comment --comment ${mark}`]
+  const rules = [commented(ownerComment(attachment, forwarding.namespace))]
   // Linux forwards nothing that comes from ::1: left alone, it is at least refused, or served by the host itself.
   if (family === 6) rules.push('-d ::1/128 -j RETURN')
   for (const mapping of mappings) rules.push(...rulesOfMapping(mapping, forwarding, address))
@@ -110,7 +105,7 @@ function entryRules({ mappings, conditions }: PortForwarding, family: Family, co
     const ports = mappings.filter(mapping => mapping.transport === transport).map(mapping => mapping.hostPort)
     for (let start = 0; start < ports.length; start += MULTIPORT_LIMIT) {
       const some = ports.slice(start, start + MULTIPORT_LIMIT).join(',')
-      rules.push(`-p ${transport} -m comment --comment ${quoteWord(comment)} -m multiport --dports ${some}${given}`)
+      rules.push(`-p ${transport} ${commented(comment)} -m multiport --dports ${some}${given}`)
     }
   }
   return rules

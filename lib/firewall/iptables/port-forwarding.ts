@@ -3,8 +3,8 @@
 import { type Family, familyOf } from '../../address/address.ts'
 import type { Prefix } from '../../address/prefix.ts'
 import { CniError, ErrorCode } from '../../cni/errors.ts'
-import { livingNamespaces } from '../../netns/liveness.ts'
 import type { Attachment } from '../attachment.ts'
+import { deathOfOwners } from '../nftables/port-forwarding-owner.ts'
 import type {
   KnownForwarding,
   PortForwarding,
@@ -77,7 +77,7 @@ function additionLines(
 ): string[] {
   const isOwn = isOwnBlock(attachment.ifname, [address.address])
   return [
-    ...reclaimLines(table, forwarding, wanted, isOwn, livingNamespaces),
+    ...reclaimLines(table, attachment, wanted, deathOfOwners(forwarding.namespace)),
     ...missingSharedLines(table, forwarding),
     ...replacementLines(table, wanted, isOwn),
   ]

@@ -7,7 +7,6 @@ import { createElements, deleteElements, type SetElement } from '../../netlink/n
 import { getSet, setFormat } from '../../netlink/netfilter/set.ts'
 import { createTable, getTable, tableFormat } from '../../netlink/netfilter/table.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
-import { livingNamespaces } from '../../netns/liveness.ts'
 import type { Attachment } from '../attachment.ts'
 import type { PortForwarding } from '../port-forwarding-intent.ts'
 import { missingClaims } from './claims.ts'
@@ -22,7 +21,7 @@ import {
   portmapCreation,
   portmapTable,
 } from './port-forwarding-objects.ts'
-import { isOfContainer, ownerComment, readOwner } from './port-forwarding-owner.ts'
+import { deathOfOwners, isOfContainer, ownerComment, readOwner } from './port-forwarding-owner.ts'
 import { createSource, sourceClaims } from './port-forwarding-sources.ts'
 import { waitingAdditions } from './port-forwarding-waiting.ts'
 import { setNames } from './ruleset.ts'
@@ -82,19 +81,6 @@ function missingStructure(socket: NetlinkSocket): Request[] {
     ...createChains(),
     createPostrouting(),
   ]
-}
-
-/** Tells whether an owner's network namespace is gone. They are looked for once, when first needed. */
-function deathOfOwners(asker: bigint): (namespace: bigint) => boolean {
-  let living: ReadonlySet<bigint> | undefined
-  let looked = false
-  return namespace => {
-    // The kernel gives a namespace's number to a later one: whoever asks has it now.
-    if (namespace === asker) return true
-    if (!looked) living = livingNamespaces()
-    looked = true
-    return living !== undefined && !living.has(namespace)
-  }
 }
 
 /** Elements in the way of what is wanted. */

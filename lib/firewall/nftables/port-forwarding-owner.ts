@@ -1,5 +1,6 @@
 /** Whose element it is, as its comment says: `podnet 3f0e... eth0 4026532291`. */
 
+import { livingNamespaces } from '../../netns/liveness.ts'
 import type { Attachment } from '../attachment.ts'
 import { attachmentWords, containerWord } from './layout.ts'
 
@@ -36,4 +37,20 @@ export function readOwner(comment: string | undefined): Owner | undefined {
   return words.length === 4 && /^[0-9]+$/.test(namespace)
     ? { network, containerId, ifname, namespace: BigInt(namespace) }
     : undefined
+}
+
+/**
+ * Tells whether an owner's network namespace is gone. They are looked for once, when first needed.
+ * @param asker the namespace of who asks
+ */
+export function deathOfOwners(asker: bigint): (namespace: bigint) => boolean {
+  let living: ReadonlySet<bigint> | undefined
+  let looked = false
+  return namespace => {
+    // The kernel gives a namespace's number to a later one: whoever asks has it now.
+    if (namespace === asker) return true
+    if (!looked) living = livingNamespaces()
+    looked = true
+    return living !== undefined && !living.has(namespace)
+  }
 }

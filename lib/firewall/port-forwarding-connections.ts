@@ -4,7 +4,7 @@
  */
 
 import { equalAddresses, type IpAddress } from '../address/address.ts'
-import { type Connection, deleteConnections, isTranslated } from '../netlink/netfilter/conntrack.ts'
+import { type Connection, deleteConnections } from '../netlink/netfilter/conntrack.ts'
 import type { Transport } from '../netlink/sock-diag/index.ts'
 import type { NetlinkSocket } from '../netlink/socket.ts'
 
@@ -26,14 +26,21 @@ export function forgetForwarded(socket: NetlinkSocket, ports: readonly Forwarded
   forget(socket, ports, ({ reply }, { container }) => same(reply.source, container))
 }
 
-/** Forgets the connections to these ports that lead elsewhere than to the container: to nobody, or to another one. */
-export function forgetOthers(socket: NetlinkSocket, ports: readonly ForwardedPorts[]): void {
-  forget(socket, ports, (connection, { container }) => {
-    const { original, reply } = connection
-    // What passes the host on its way, perhaps masqueraded, has the destination that it was sent to.
-    if (same(original.destination, reply.source)) return !isTranslated(connection)
-    return !same(reply.source, container)
-  })
+/**
+ * Forgets the connections to these ports of the host's that lead elsewhere than to the container: to nobody, or to another.
+ * @param isOfHost whether an address is one of the host's: what passes it on its way elsewhere is left alone
+ */
+export function forgetOthers(
+  socket: NetlinkSocket,
+  ports: readonly ForwardedPorts[],
+  isOfHost: (address: IpAddress) => boolean,
+): void {
+  forget(
+    socket,
+    ports,
+    ({ original: { destination }, reply }, { container }) =>
+      destination !== undefined && isOfHost(destination) && !same(reply.source, container),
+  )
 }
 
 const same = (a: IpAddress | undefined, b: IpAddress | undefined): boolean =>

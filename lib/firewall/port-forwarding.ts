@@ -120,11 +120,13 @@ export function forgetOtherConnections({ mappings, addresses }: PortForwarding):
       })),
   )
   if (ports.length === 0) return
+  const route = new NetlinkSocket(NetlinkProtocol.route)
   const netfilter = new NetlinkSocket(NetlinkProtocol.netfilter)
   try {
-    forgetOthers(netfilter, ports)
+    forgetOthers(netfilter, ports, destination => getRoute(route, { destination })?.type === 'local')
   } finally {
     netfilter.close()
+    route.close()
   }
 }
 

@@ -4,8 +4,6 @@ import { formatAddress } from '../../address/address.ts'
 import { CniError, ErrorCode } from '../../cni/errors.ts'
 import type { Request } from '../../netlink/message.ts'
 import { createElements, deleteElements, type SetElement } from '../../netlink/netfilter/element.ts'
-import { getSet, setFormat } from '../../netlink/netfilter/set.ts'
-import { createTable, getTable, tableFormat } from '../../netlink/netfilter/table.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import type { Attachment } from '../attachment.ts'
 import type { PortForwarding } from '../port-forwarding-intent.ts'
@@ -13,16 +11,10 @@ import { missingClaims } from './claims.ts'
 import { attachmentWords, ipFamily } from './layout.ts'
 import { claimElement, claimsOf, type Forwarded, mapOf, type PortClaim } from './port-forwarding-elements.ts'
 import { findHoldings, type Holding, isFor, perMap } from './port-forwarding-holders.ts'
-import {
-  createChains,
-  createPortMap,
-  createPostrouting,
-  portMaps,
-  portmapCreation,
-  portmapTable,
-} from './port-forwarding-objects.ts'
+import { portmapCreation, portmapTable } from './port-forwarding-objects.ts'
 import { deathOfOwners, isOfContainer, ownerComment, readOwner } from './port-forwarding-owner.ts'
 import { createSource, sourceClaims } from './port-forwarding-sources.ts'
+import { missingStructure } from './port-forwarding-structure.ts'
 import { waitingAdditions } from './port-forwarding-waiting.ts'
 import { setNames } from './ruleset.ts'
 import { applyPlanned } from './transaction.ts'
@@ -46,8 +38,7 @@ export function addToNftables(socket: NetlinkSocket, attachment: Attachment, for
   const isGone = deathOfOwners(forwarding.namespace)
   const plan = () => {
     const structure = missingStructure(socket)
-    const holdings = structure.length > 0 ? [] : findHoldings(socket, claims)
-    const judged = judge(holdings, claims, attachment, isGone)
+    const judged = judge(findHoldings(socket, claims), claims, attachment, isGone)
     const wanted = wantedElements(claims, forwarding, comment)
     const waiting = wanted.filter(({ claim }) => judged.shared.some(holding => isFor(holding, claim)))
     const changes = [
@@ -68,19 +59,6 @@ export function addToNftables(socket: NetlinkSocket, attachment: Attachment, for
   }
   applyPlanned(socket, portmapCreation.what, plan, portmapCreation)
   return added
-}
-
-/** All that is there whatever the attachments; where the last of the maps is, the rest is taken to be, too. */
-function missingStructure(socket: NetlinkSocket): Request[] {
-  const [first] = portMaps
-  if (first !== undefined && socket.get(setFormat, getSet(first)) !== undefined) return []
-  const table = socket.get(tableFormat, getTable(portmapTable))
-  return [
-    ...(table === undefined ? [createTable(portmapTable, { exclusive: true })] : []),
-    ...portMaps.map(createPortMap),
-    ...createChains(),
-    createPostrouting(),
-  ]
 }
 
 /** Elements in the way of what is wanted. */

@@ -3,7 +3,6 @@
 import type { Request } from '../../netlink/message.ts'
 import { deleteElements } from '../../netlink/netfilter/element.ts'
 import type { IpFamilyName } from '../../netlink/netfilter/expressions.ts'
-import { getSet, setFormat } from '../../netlink/netfilter/set.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import type { Attachment } from '../attachment.ts'
 import type { KnownForwarding } from '../port-forwarding-intent.ts'
@@ -14,6 +13,7 @@ import { findHoldings, type Holding, holdingsOf, isFor, perMap } from './port-fo
 import { families, portMaps, portmapTable } from './port-forwarding-objects.ts'
 import { ownerPrefix } from './port-forwarding-owner.ts'
 import { isSourceSet } from './port-forwarding-sources.ts'
+import { hasPortMaps } from './port-forwarding-structure.ts'
 import { waitingChanges, waitingHoldings } from './port-forwarding-waiting.ts'
 import { elementsOfSet, setNames } from './ruleset.ts'
 import { applyPlanned } from './transaction.ts'
@@ -32,8 +32,7 @@ export function deleteFromNftables(
   applyPlanned(socket, 'delete port forwarding', () => {
     deleted = []
     const foreign = goDeletions(socket, attachment.containerId, addresses)
-    const [first] = portMaps
-    if (first === undefined || socket.get(setFormat, getSet(first)) === undefined) return foreign
+    if (!hasPortMaps(socket)) return foreign
     const isOwn = ({ element }: Holding) => element.comment?.startsWith(owner) === true
     const known = mappings && knownHoldings(socket, mappings, familiesOf(addresses), isOwn)
     const own = known ?? allHoldings(socket).filter(isOwn)

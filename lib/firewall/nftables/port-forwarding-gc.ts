@@ -8,20 +8,13 @@ import { deleteSet } from '../../netlink/netfilter/set.ts'
 import { deleteTable } from '../../netlink/netfilter/table.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import type { Attachment } from '../attachment.ts'
-import { hasChain } from './declared-structure.ts'
 import { attachmentWords, networkPrefix } from './layout.ts'
 import { allHoldings } from './port-forwarding-delete.ts'
 import type { Forwarded } from './port-forwarding-elements.ts'
 import { perMap } from './port-forwarding-holders.ts'
-import {
-  createChains,
-  createPostrouting,
-  fixedChains,
-  portMaps,
-  portmapTable,
-  postroutingChain,
-} from './port-forwarding-objects.ts'
+import { fixedChains, portMaps, portmapTable, postroutingChain } from './port-forwarding-objects.ts'
 import { createSourceRule, isSourceSet } from './port-forwarding-sources.ts'
+import { chainRepairs } from './port-forwarding-structure.ts'
 import { isWaitingMap, waitingChanges, waitingHoldings } from './port-forwarding-waiting.ts'
 import { chainNames, elementsOfSet, hasTable, rulesBySet, setNames } from './ruleset.ts'
 import { applyPlanned, ELEMENTS_IN_BATCH } from './transaction.ts'
@@ -60,7 +53,7 @@ export function gcNftables(
       return [
         ...perMap(now, deleteElements),
         ...waitingChanges(waiting, ({ element }) => isStale(element), now),
-        ...repairs(socket),
+        ...chainRepairs(socket),
         ...sources.changes,
       ]
     })
@@ -111,18 +104,4 @@ function deletions(socket: NetlinkSocket, sets: readonly string[]): Request[] {
     ...ownChains.filter(name => chains.includes(name)).map(chain => deleteChain({ ...portmapTable, chain })),
     ...ownSets.map(set => deleteSet({ ...portmapTable, set })),
   ]
-}
-
-/** The chains, made anew when one of them is missing or has other rules. */
-function repairs(socket: NetlinkSocket): Request[] {
-  const present = chainNames(socket, portmapTable)
-  const changes: Request[] = present.includes(postroutingChain.chain) ? [] : [createPostrouting()]
-  const chains = fixedChains()
-  if (chains.every(chain => hasChain(socket, portmapTable, chain))) return changes
-  // Those that jump come after the one that they jump to.
-  const doomed = chains
-    .map(({ chain }) => chain)
-    .filter(chain => present.includes(chain))
-    .reverse()
-  return [...doomed.map(chain => deleteChain({ ...portmapTable, chain })), ...createChains(), ...changes]
 }

@@ -128,6 +128,18 @@ t.test('DEL without addresses removes what is the attachment’s own, and nothin
   }),
 )
 
+t.test('an address has one owner in a network: the one that was added last', t =>
+  withHost(t, host => {
+    add(host, attachment('lost'), dual(5))
+    add(host, attachment('one'), dual(5))
+    t.notMatch(rulesOf(host), /lost/)
+    remove(host, attachment('lost'))
+    check(host, attachment('one'), dual(5))
+    remove(host, attachment('one'))
+    t.same(ofContainers(host), [])
+  }),
+)
+
 t.test('GC removes what is not valid in the network', t =>
   withHost(t, host => {
     add(host, attachment('dead'), dual(5), isolated('br0'))

@@ -306,8 +306,11 @@ t.test('a family that cannot be served leaves nothing of the other', t =>
     const wanted = forwarding(['8080:80/tcp'], dual(5), { conditions: { ip: [], ip6: ['-m', 'no-such-match'] } })
     t.throws(() => add(host, attachment('one'), wanted), { code: ErrorCode.hostProgramFailed })
     t.same(ofContainers(saved(host)), [])
-    const split = forwarding(['8080:80/tcp'], dual(5), { conditions: { ip: ['-m\nCOMMIT'], ip6: [] } })
-    t.throws(() => add(host, attachment('one'), split), { code: ErrorCode.invalidNetworkConfig })
+    const split = { code: ErrorCode.invalidNetworkConfig, message: /cannot be part of an iptables rule/ }
+    for (const keys of [{ conditions: { ip: ['-m\nCOMMIT'], ip6: [] } }, { externalMarkChain: 'A\n-F' }])
+      t.throws(() => add(host, attachment('one'), forwarding(['8080:80/tcp'], dual(5), keys)), split)
+    const absent = forwarding(['8080:80/tcp'], dual(5), { externalMarkChain: 'NOT-THERE' })
+    t.throws(() => add(host, attachment('one'), absent), { code: ErrorCode.hostProgramFailed })
     t.same(ofContainers(saved(host)), [])
   }),
 )

@@ -79,8 +79,17 @@ function sharedLines(table: SavedTable, network: string, { addresses, ingress }:
 
 function ownLines(table: SavedTable, attachment: Attachment, addresses: readonly IpAddress[]): string[] {
   const owner = attachmentWords(attachment)
+  const sources = addresses.map(single)
+  // Whoever had one of the addresses in the network is gone, or would not have lost it.
+  const former = table.rules.filter(
+    ({ chain, source = '', comment = '' }) =>
+      chain === OWNERS &&
+      sources.includes(source) &&
+      comment !== owner &&
+      comment.startsWith(networkPrefix(attachment.network)),
+  )
   const wanted = addresses.flatMap(address => [...acceptRules(address), ownerRule(owner, address)])
-  return missingLines(table, wanted)
+  return [...former.map(rule => `-D ${rule.specification}`), ...missingLines(table, wanted)]
 }
 
 function remove(

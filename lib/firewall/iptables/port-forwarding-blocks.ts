@@ -74,7 +74,7 @@ export function portOf(rule: SavedRule): string | undefined {
 /** Applied to a table in which the chain is, or is not: puts what is wanted in the place of the attachment's own blocks. */
 export function replacementLines(
   table: SavedTable,
-  { chain, rules, entries }: Pick<WantedPorts, 'chain' | 'rules' | 'entries'>,
+  { chain, rules, entries }: WantedPorts,
   isOwn: (block: Block) => boolean,
 ): string[] {
   const blocks = blocksIn(table, chain)

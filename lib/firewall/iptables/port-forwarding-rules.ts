@@ -34,7 +34,6 @@ const MULTIPORT_LIMIT = 15
 
 /** The rules of one attachment in the table of one family. */
 export interface WantedPorts {
-  readonly ifname: string
   /** The container's. */
   readonly chain: string
   /** Empty for a family that has no mapping: then there is nothing else either. */
@@ -49,23 +48,22 @@ export function ownerOf(rule: SavedRule): Owner | undefined {
 }
 
 /** The mappings that the family has a part in. */
-export function mappingsOf(forwarding: PortForwarding, family: Family): PortMapping[] {
+function mappingsOf(forwarding: PortForwarding, family: Family): PortMapping[] {
   return forwarding.mappings.filter(({ hostAddress }) => hostAddress === undefined || familyOf(hostAddress) === family)
 }
 
 /** What the attachment wants of the family of the address, which is the container's. */
 export function wantedPorts(attachment: Attachment, forwarding: PortForwarding, address: Prefix): WantedPorts {
-  const { network, containerId, ifname } = attachment
+  const { network, containerId } = attachment
   const family = familyOf(address.address)
   const chain = portForwardingChain(network, containerId)
   const mappings = mappingsOf(forwarding, family)
-  if (mappings.length === 0) return { ifname, chain, rules: [], entries: [] }
+  if (mappings.length === 0) return { chain, rules: [], entries: [] }
   const rules = [commented(ownerComment(attachment, forwarding.namespace))]
   // Linux forwards nothing that comes from ::1: left alone, it is at least refused, or served by the host itself.
   if (family === 6) rules.push('-d ::1/128 -j RETURN')
   for (const mapping of mappings) rules.push(...rulesOfMapping(mapping, forwarding, address))
   return {
-    ifname,
     chain,
     rules: rules.map(rule => new SavedRule(`${chain} ${rule}`)),
     entries: entryRules(forwarding, family, portForwardingComment(network, containerId)).map(
@@ -78,12 +76,12 @@ function rulesOfMapping(mapping: PortMapping, forwarding: PortForwarding, addres
   const { transport, hostPort, containerPort, hostAddress } = mapping
   const host = hostAddress?.some(byte => byte !== 0) ? `-d ${single(hostAddress)} ` : ''
   const match = `${host}-p ${transport} -m ${transport} --dport ${hostPort}`
+  const { externalMarkChain } = forwarding
+  const mark = externalMarkChain === undefined ? SETMARK : quoteWord(externalMarkChain)
   const container = formatAddress(address.address)
   const isIp6 = familyOf(address.address) === 6
   return [
-    ...sourcesToMark(forwarding, address).map(
-      source => `${source}${match} -j ${forwarding.externalMarkChain ?? SETMARK}`,
-    ),
+    ...sourcesToMark(forwarding, address).map(source => `${source}${match} -j ${mark}`),
     `${match} -j DNAT --to-destination ${isIp6 ? `[${container}]` : container}:${containerPort}`,
   ]
 }

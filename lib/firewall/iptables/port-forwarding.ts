@@ -1,7 +1,6 @@
 /** Port forwarding with iptables: the chains, rules and comments of the Go plugin. */
 
 import { type Family, familyOf } from '../../address/address.ts'
-import type { Prefix } from '../../address/prefix.ts'
 import { CniError, ErrorCode } from '../../cni/errors.ts'
 import type { Attachment } from '../attachment.ts'
 import { deathOfOwners } from '../nftables/port-forwarding-owner.ts'
@@ -27,7 +26,6 @@ import { DNAT, type WantedPorts, wantedPorts } from './port-forwarding-rules.ts'
 import { missingShared, missingSharedLines } from './port-forwarding-shared.ts'
 import {
   changePlanned,
-  type Environment,
   emptyTable,
   programOf,
   readTable,
@@ -57,8 +55,16 @@ function add(attachment: Attachment, forwarding: PortForwarding, { environment }
   try {
     for (const { address, family, wanted } of wantedOfFamilies(attachment, forwarding)) {
       const mayExist = present.some(found => found.family === family)
-      const plan = (table: SavedTable) => additionLines(table, attachment, forwarding, address, wanted)
-      if (changePlanned(place(family), environment, plan, mayExist ? undefined : emptyTable)) added = true
+      const isOwn = isOwnBlock(attachment.ifname, [address.address])
+      let adds = false
+      const plan = (table: SavedTable): string[] => {
+        const own = replacementLines(table, wanted, isOwn)
+        adds = own.length > 0
+        const taken = reclaimLines(table, attachment, wanted, deathOfOwners(forwarding.namespace))
+        return [...taken, ...missingSharedLines(table, forwarding), ...own]
+      }
+      const changed = changePlanned(place(family), environment, plan, mayExist ? undefined : emptyTable)
+      if (changed && adds) added = true
     }
     return added
   } catch (error) {
@@ -68,30 +74,15 @@ function add(attachment: Attachment, forwarding: PortForwarding, { environment }
   }
 }
 
-function additionLines(
-  table: SavedTable,
-  attachment: Attachment,
-  forwarding: PortForwarding,
-  address: Prefix,
-  wanted: WantedPorts,
-): string[] {
-  const isOwn = isOwnBlock(attachment.ifname, [address.address])
-  return [
-    ...reclaimLines(table, attachment, wanted, deathOfOwners(forwarding.namespace)),
-    ...missingSharedLines(table, forwarding),
-    ...replacementLines(table, wanted, isOwn),
-  ]
-}
-
 function remove(attachment: Attachment, { addresses }: KnownForwarding, { environment }: PortForwardingOptions): void {
   const chain = portForwardingChain(attachment.network, attachment.containerId)
   for (const found of placesWithChain('nat', chain)) {
     const own = addresses?.map(({ address }) => address).filter(address => familyOf(address) === found.family)
-    changePlanned(found, environment, table => deletionLines(table, chain, isOwnBlock(attachment.ifname, own)))
+    changePlanned(found, environment, table => removalLines(table, chain, isOwnBlock(attachment.ifname, own)))
   }
 }
 
-const deletionLines = (table: SavedTable, chain: string, isOwn: (block: Block) => boolean): string[] =>
+const removalLines = (table: SavedTable, chain: string, isOwn: (block: Block) => boolean): string[] =>
   replacementLines(table, { chain, rules: [], entries: [] }, isOwn)
 
 function gc(
@@ -109,7 +100,7 @@ function gc(
           owner === undefined ? interfaces.length === 0 : !interfaces.includes(owner.ifname)
         const chain = portForwardingChain(network, containerId)
         if (interfaces.length === 0 || blocksIn(table, chain).some(isStale))
-          lines.push(...deletionLines(table, chain, isStale))
+          lines.push(...removalLines(table, chain, isStale))
       }
       return lines
     })
@@ -165,5 +156,5 @@ export const iptablesPortForwarding: PortForwardingCarrier = {
   check,
   delete: remove,
   gc,
-  status: ({ environment }: { readonly environment: Environment }) => requirePrograms(environment),
+  status: ({ environment }) => requirePrograms(environment),
 }

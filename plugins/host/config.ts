@@ -1,11 +1,12 @@
 /** The host plugin's configuration: what the document says, checked, with defaults filled in. */
 
 import { schema, validate } from '#validators/host'
+import type { HostPort } from '../../lib/attachment/host-port.ts'
 import { givenDns } from '../../lib/attachment/result.ts'
 import { parseConfig } from '../../lib/cni/config.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { Dns, NetworkRequest } from '../../lib/cni/types.ts'
-import { type PortMapping, type PortMappingDocument, parsePortMappings } from './port-mapping.ts'
+import { type PortMappingDocument, parsePortMappings } from './port-mapping.ts'
 
 /** The document, keys in the schema's spelling. */
 interface HostDocument {
@@ -22,7 +23,7 @@ export interface HostConfig {
   /** Replaces what `resolvConf` says. */
   readonly dns: Dns | undefined
   readonly resolvConf: { readonly path: string; readonly mustExist: boolean }
-  readonly portMappings: readonly PortMapping[]
+  readonly portMappings: readonly HostPort[]
 }
 
 /** Where every host has it, unless it does without. */

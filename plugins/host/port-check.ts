@@ -1,6 +1,7 @@
 /** ADD's look at the ports that the container is to have: whether they are the host's, and free. */
 
 import { formatAddress, type IpAddress, isUnspecified } from '../../lib/address/address.ts'
+import { describeHostPort, type HostPort, shareAddress } from '../../lib/attachment/host-port.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { NetlinkError } from '../../lib/netlink/error.ts'
 import { getLink } from '../../lib/netlink/route/link/index.ts'
@@ -11,13 +12,12 @@ import { readSysctlIfExists } from '../../lib/netns/sysctl.ts'
 import { Errno } from '../../lib/sys/errno.ts'
 import { statusOf } from '../../lib/sys/file.ts'
 import { controlGroupPath, findSocketOwners, type SocketOwner } from '../../lib/sys/socket-owner.ts'
-import { describeMapping, type PortMapping, shareAddress } from './port-mapping.ts'
 
 /** How many conflicts an error lists beside the first. */
 const LISTED_CONFLICTS = 9
 
 interface Conflict {
-  readonly mapping: PortMapping
+  readonly mapping: HostPort
   readonly taken: BoundSocket
 }
 
@@ -27,7 +27,7 @@ interface Conflict {
  * @param route a route socket of the host
  * @throws CniError code 104, or 7 for an address that is not the host's
  */
-export function refuseTakenPorts(route: NetlinkSocket, mappings: readonly PortMapping[]): void {
+export function refuseTakenPorts(route: NetlinkSocket, mappings: readonly HostPort[]): void {
   if (mappings.length === 0) return
   refuseForeignAddresses(route, mappings)
   const conflicts = findConflicts(mappings)
@@ -44,7 +44,7 @@ export function refuseTakenPorts(route: NetlinkSocket, mappings: readonly PortMa
   )
 }
 
-function findConflicts(mappings: readonly PortMapping[]): Conflict[] {
+function findConflicts(mappings: readonly HostPort[]): Conflict[] {
   const conflicts: Conflict[] = []
   const diagnostics = new NetlinkSocket(NetlinkProtocol.sockDiag)
   try {
@@ -66,7 +66,7 @@ function findConflicts(mappings: readonly PortMapping[]): Conflict[] {
 function listSockets(
   diagnostics: NetlinkSocket,
   transport: Transport,
-  wanted: readonly PortMapping[],
+  wanted: readonly HostPort[],
 ): readonly BoundSocket[] {
   // Asking would make the kernel load SCTP, which has no sockets as long as it is not there.
   if (transport === 'sctp' && statusOf('/proc/net/sctp') === undefined) return []
@@ -93,7 +93,7 @@ function takenAddress({ address, v6Only }: BoundSocket): IpAddress | undefined {
 }
 
 /** Nobody could listen there. The kernel's own table says what it takes as local, so that 127.0.0.0/8 and AnyIP work. */
-function refuseForeignAddresses(route: NetlinkSocket, mappings: readonly PortMapping[]): void {
+function refuseForeignAddresses(route: NetlinkSocket, mappings: readonly HostPort[]): void {
   const asked = new Set<string>()
   for (const { address } of mappings) {
     if (address === undefined || isUnspecified(address)) continue
@@ -120,7 +120,7 @@ function describeConflict(route: NetlinkSocket, { mapping, taken }: Conflict, ow
       ? `by a socket that no process here has (user ${taken.uid}, inode ${taken.inode})`
       : `by process ${owner.pid} (${owner.command})`
   const verb = taken.transport === 'udp' ? 'is bound to' : 'listens on'
-  return `${describeMapping(mapping)} is taken ${holder}, which ${verb} ${describeEndpoint(route, taken)}`
+  return `${describeHostPort(mapping)} is taken ${holder}, which ${verb} ${describeEndpoint(route, taken)}`
 }
 
 /** As ss(8) writes it: "0.0.0.0:80", "[::]:80", "0.0.0.0%eth1:80". */

@@ -1,19 +1,15 @@
 /** The configuration: which ports, and by which back end. */
 
 import { schema, validate } from '#validators/portmap'
-import { parseAddress } from '../../lib/address/address.ts'
+import { equalAddresses } from '../../lib/address/address.ts'
+import { type HostPortDocument, mappingName, parseHostPort, refuseClashes } from '../../lib/attachment/host-port.ts'
 import { parseConfig } from '../../lib/cni/config.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { NetworkRequest } from '../../lib/cni/types.ts'
 import type { PortForwarding, PortForwardingBackend, PortMapping } from '../../lib/firewall/port-forwarding.ts'
-import type { Transport } from '../../lib/netlink/sock-diag/index.ts'
-import { refuseClashes } from './clashes.ts'
 
-interface PortMappingDocument {
-  hostPort: number
+interface PortMappingDocument extends HostPortDocument {
   containerPort: number
-  protocol?: string
-  hostIP?: string
 }
 
 /** The document, keys in the schema's spelling. */
@@ -76,32 +72,19 @@ function backendOf(document: PortmapDocument): PortForwardingBackend {
 }
 
 function parsePortMappings(documents: readonly PortMappingDocument[]): PortMapping[] {
-  const mappings = documents.map(parsePortMapping)
-  refuseClashes(mappings)
-  return mappings
+  const ports = documents.map(parseHostPort)
+  refuseClashes(ports)
+  return ports.map(({ transport, port, address }, index) => {
+    if (address !== undefined && equalAddresses(address, ipv6Loopback)) {
+      throw new CniError(
+        ErrorCode.invalidNetworkConfig,
+        `${mappingName(index)}.hostIP is "::1", from which Linux forwards nothing`,
+        'use 127.0.0.1, or another address of the host',
+      )
+    }
+    const containerPort = documents[index]?.containerPort ?? port
+    return { transport, hostPort: port, containerPort, hostAddress: address }
+  })
 }
 
-function parsePortMapping(document: PortMappingDocument, index: number): PortMapping {
-  const { hostPort, containerPort, protocol, hostIP } = document
-  // Checked by the schema.
-  const transport = (protocol?.toLowerCase() || 'tcp') as Transport
-  const hostAddress = hostIP ? parseAddress(hostIP) : undefined
-  if (hostIP && hostAddress === undefined) {
-    throw new CniError(
-      ErrorCode.invalidNetworkConfig,
-      `${where(index)}.hostIP is ${JSON.stringify(hostIP)}, which is not an IP address`,
-      'give an address of the host, or leave the key out for all of them',
-    )
-  }
-  if (hostAddress?.length === 16 && hostAddress.every((byte, at) => byte === (at === 15 ? 1 : 0))) {
-    throw new CniError(
-      ErrorCode.invalidNetworkConfig,
-      `${where(index)}.hostIP is "::1", from which Linux forwards nothing`,
-      'use 127.0.0.1, or another address of the host',
-    )
-  }
-  return { transport, hostPort, containerPort, hostAddress }
-}
-
-/** As errors name a mapping. */
-export const where = (index: number): string => `runtimeConfig.portMappings[${index}]`
+const ipv6Loopback = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)

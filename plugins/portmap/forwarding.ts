@@ -2,13 +2,14 @@
 
 import { formatAddress, isUnspecified } from '../../lib/address/address.ts'
 import { type Prefix, parsePrefix } from '../../lib/address/prefix.ts'
+import { mappingName } from '../../lib/attachment/host-port.ts'
 import { withHostSocket } from '../../lib/attachment/sockets.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import type { AttachmentRequest, Result } from '../../lib/cni/types.ts'
 import type { PortForwarding } from '../../lib/firewall/port-forwarding.ts'
 import { getLink } from '../../lib/netlink/route/link/index.ts'
 import { statusOf } from '../../lib/sys/file.ts'
-import { type PortmapConfig, where } from './config.ts'
+import type { PortmapConfig } from './config.ts'
 
 /** @throws CniError code 7 where a mapping cannot be served, 8 for a namespace that is gone */
 export function forwardingOf(request: AttachmentRequest, config: PortmapConfig, result: Result): PortForwarding {
@@ -51,7 +52,7 @@ function refuseUnreachable(
     const [own, other] = hostAddress.length === 4 ? ['IPv4', 'IPv6'] : ['IPv6', 'IPv4']
     throw new CniError(
       ErrorCode.invalidNetworkConfig,
-      `${where(index)}.hostIP is ${formatAddress(hostAddress)}, but the container has no ${own} address`,
+      `${mappingName(index)}.hostIP is ${formatAddress(hostAddress)}, but the container has no ${own} address`,
       isUnspecified(hostAddress)
         ? `leave hostIP out, or give the container an ${own} address`
         : `give an ${other} address of the host, or the container an ${own} address`,

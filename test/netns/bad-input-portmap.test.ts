@@ -78,12 +78,18 @@ t.test('mappings that are wrong, or clash', t =>
         one({ hostIP: '::1' }, /hostIP is "::1", from which Linux forwards nothing/),
         one({ hostIP: '2001:db8::1' }, /hostIP is 2001:db8::1, but the container has no IPv6 address/),
         one({ hostIP: '::' }, /hostIP is ::, but the container has no IPv6 address/),
-        mapped(/^runtimeConfig\.portMappings\[0\] and \[1\] both want TCP port 8080/, good, {
+        mapped(/^runtimeConfig\.portMappings\[0\] and runtimeConfig\.portMappings\[1\] both want TCP port 8080/, good, {
           ...good,
           containerPort: 81,
         }),
-        mapped(/\[0\] and \[1\] both want TCP port 8080 of 10\.0\.0\.1/, good, { ...good, hostIP: '10.0.0.1' }),
-        mapped(/\[1\] and \[2\] both want/, { ...good, protocol: 'udp' }, good, { ...good, protocol: 'TCP' }),
+        mapped(/\[0\] and runtimeConfig\.portMappings\[1\] both want TCP port 8080 of 10\.0\.0\.1/, good, {
+          ...good,
+          hostIP: '10.0.0.1',
+        }),
+        mapped(/\[1\] and runtimeConfig\.portMappings\[2\] both want/, { ...good, protocol: 'udp' }, good, {
+          ...good,
+          protocol: 'TCP',
+        }),
         mapped(/both want/, { ...good, hostIP: '0.0.0.0' }, { ...good, hostIP: '10.0.0.1' }),
         {
           ...refused(

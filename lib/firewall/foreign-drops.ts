@@ -20,6 +20,8 @@ export interface HostFirewalls {
   readonly firewalld: boolean
   /** Chains of iptables that drop, as an operator names them. */
   readonly iptables: readonly string[]
+  /** Those among them that the host's iptables does not change, being of the newer variant. */
+  readonly outOfReach: readonly string[]
 }
 
 const iptablesChain = (family: Family): ChainName => ({
@@ -38,14 +40,14 @@ export function findHostFirewalls(
 ): HostFirewalls {
   const chains = [firewalldChain, ...families.map(iptablesChain)]
   const drops = socket === undefined ? [] : forwardDropsOf(socket, chains)
+  const legacy = families.filter(
+    family => hasLegacyTable('filter', family) && dropsInIptables(family, 'legacy', options),
+  )
+  const nameOf = (family: Family): string => `${programOf(family)}-legacy FORWARD`
   return {
     firewalld: drops.some(({ table }) => table === firewalldChain.table),
-    iptables: [
-      ...drops.filter(({ table }) => table !== firewalldChain.table).map(describe),
-      ...families
-        .filter(family => dropsInLegacyTable(family, options))
-        .map(family => `${programOf(family)}-legacy FORWARD`),
-    ],
+    iptables: [...drops.filter(({ table }) => table !== firewalldChain.table).map(describe), ...legacy.map(nameOf)],
+    outOfReach: legacy.filter(family => !dropsInIptables(family, 'default', options)).map(nameOf),
   }
 }
 
@@ -64,22 +66,23 @@ function describe({ family, table, chain }: ChainName): string {
   return `${family} ${table} ${chain}`
 }
 
-/** The old iptables' table is not in nftables; only its program can read it, and does where there is one. */
-function dropsInLegacyTable(family: Family, { environment }: ForwardingOptions): boolean {
-  if (!hasLegacyTable('filter', family)) return false
+/** Whether the program that prints the table prints one that drops: of the old iptables only its own can. */
+function dropsInIptables(family: Family, variant: 'legacy' | 'default', { environment }: ForwardingOptions): boolean {
   const name = programOf(family)
-  const saved = runProgram([`${name}-legacy-save`, `${name}-save`], { arguments: ['-t', 'filter'], environment })
-  return /^:FORWARD DROP|^-A FORWARD -j (DROP|REJECT)/m.test(saved)
+  const names = variant === 'legacy' ? [`${name}-legacy-save`, `${name}-save`] : [`${name}-save`]
+  return /^:FORWARD DROP|^-A FORWARD -j (DROP|REJECT)/m.test(
+    runProgram(names, { arguments: ['-t', 'filter'], environment }),
+  )
 }
 
-const isKnown = ({ table }: ForwardDrop): boolean => table === 'filter' || table === firewalldChain.table
+const known = [firewalldChain, iptablesChain(4), iptablesChain(6)].map(describe)
 
 /**
  * Chains that drop and that no back end can do anything about: an operator's own ruleset, most often. Reads all chains of
  * the host.
  */
 export function otherDrops(socket: NetlinkSocket): ForwardDrop[] {
-  return forwardDrops(socket).filter(drop => !isKnown(drop))
+  return forwardDrops(socket).filter(drop => !known.includes(describe(drop)))
 }
 
 /** What the operator has to do about such a chain. */
@@ -97,6 +100,17 @@ export function otherDropMessage(drop: ForwardDrop): string {
   return `chain "${describe(drop)}" of nftables drops what is forwarded${drop.always ? '' : ' unless its own rules let it through'}`
 }
 
+/** What iptables cannot do anything about, in one sentence or none. */
+export function outOfReachMessage({ outOfReach }: HostFirewalls): string | undefined {
+  const [first] = outOfReach
+  if (first === undefined) return undefined
+  const program = first.slice(0, first.indexOf('-'))
+  return (
+    `"${first}" drops what is forwarded, and the host's "${program}" is the newer one, which does not change it: let that ` +
+    `chain accept, or make the old one "${program}" ("update-alternatives --set ${program} /usr/sbin/${program}-legacy")`
+  )
+}
+
 /** @throws CniError when nftables was asked for by name, and something drops what it would let through */
 export function refuseDropped({ firewalld, iptables }: HostFirewalls): void {
   const refuse = (message: string, remedy: string): never => {
@@ -104,7 +118,7 @@ export function refuseDropped({ firewalld, iptables }: HostFirewalls): void {
   }
   if (iptables.length > 0) {
     refuse(
-      `"backend" is "nftables", but ${iptables.map(chain => `"${chain}"`).join(' and ')} drops what is forwarded`,
+      `"backend" is "nftables", but ${iptables.map(chain => `"${chain}"`).join(' and ')} ${iptables.length > 1 ? 'drop' : 'drops'} what is forwarded`,
       'No rule in another table can overrule that. Remove "backend", or set "iptables": the rules then go into the same ' +
         'table. Or let that chain accept by default: Docker, ufw or whoever made it has a setting for it.',
     )

@@ -15,6 +15,7 @@ import {
   otherDropMessage,
   otherDropRemedy,
   otherDrops,
+  outOfReachMessage,
   refuseDropped,
 } from './foreign-drops.ts'
 import type { Forwarding, ForwardingBackend, ForwardingCarrier, ForwardingOptions } from './forwarding-intent.ts'
@@ -54,13 +55,16 @@ export function chooseBackends(
   try {
     const firewalls = findHostFirewalls(socket, families, options)
     if (wanted === 'nftables') refuseDropped(firewalls)
+    const backends = backendsFor(wanted, firewalls, socket !== undefined)
+    const unreachable = outOfReachMessage(firewalls)
     const isFirst = socket !== undefined && !hasTable(socket, firewallTable)
     return {
-      backends: backendsFor(wanted, firewalls, socket !== undefined),
+      backends,
       warnings: [
         ...(wanted === 'iptables' && firewalls.firewalld
           ? ['firewalld rejects what is forwarded, whatever iptables accepts: remove "backend", or set "firewalld"']
           : []),
+        ...(backends.includes('iptables') && unreachable !== undefined ? [unreachable] : []),
         // Reading all chains takes longer than all else, on a host with many: once, until GC or a reload.
         ...(isFirst ? otherDrops(socket).map(drop => `${otherDropMessage(drop)}. ${otherDropRemedy(drop)}`) : []),
       ],

@@ -60,9 +60,10 @@ function refuseUnreachable(
   }
 }
 
-/** Whether neighbours reach the container without the host: then they would be answered past it. */
+/** Whether neighbours reach the container without the host, and would be answered past it. Unless it is known that not. */
 function isOnBridge({ interfaces = [] }: Result): boolean {
-  return withHostSocket(host =>
-    interfaces.some(({ name, sandbox }) => !sandbox && getLink(host, { name })?.kind !== 'veth'),
+  const ofHost = interfaces.filter(({ sandbox }) => !sandbox)
+  return withHostSocket(
+    host => ofHost.length === 0 || ofHost.some(({ name }) => getLink(host, { name })?.kind !== 'veth'),
   )
 }

@@ -11,12 +11,12 @@ import { missingClaims } from './claims.ts'
 import { attachmentWords, ipFamily } from './layout.ts'
 import { claimElement, claimsOf, type Forwarded, mapOf, type PortClaim } from './port-forwarding-elements.ts'
 import { findHoldings, type Holding, isFor, perMap } from './port-forwarding-holders.ts'
-import { portmapCreation, portmapTable } from './port-forwarding-objects.ts'
+import { createPostrouting, portmapCreation, portmapTable, postroutingChain } from './port-forwarding-objects.ts'
 import { deathOfOwners, isOfContainer, ownerComment, readOwner } from './port-forwarding-owner.ts'
 import { createSource, sourceClaims } from './port-forwarding-sources.ts'
 import { missingStructure } from './port-forwarding-structure.ts'
 import { waitingAdditions } from './port-forwarding-waiting.ts'
-import { setNames } from './ruleset.ts'
+import { missingTableAndChain, setNames } from './ruleset.ts'
 import { applyPlanned } from './transaction.ts'
 
 /** What was changed. */
@@ -47,9 +47,10 @@ export function addToNftables(socket: NetlinkSocket, attachment: Attachment, for
         judged,
       ),
       ...(waiting.length === 0 ? [] : waitingAdditions(socket, setNames(socket, portmapTable), waiting)),
-      ...missingClaims(socket, sourceClaims(attachment.network, forwarding, comment), withoutSet =>
-        withoutSet.flatMap(({ set }) => createSource(attachment.network, set)),
-      ),
+      ...missingClaims(socket, sourceClaims(attachment.network, forwarding, comment), withoutSet => [
+        ...(structure.length > 0 ? [] : missingTableAndChain(socket, postroutingChain, () => [createPostrouting()])),
+        ...withoutSet.flatMap(({ set }) => createSource(attachment.network, set)),
+      ]),
     ]
     added = {
       changed: changes.length > 0,
@@ -110,7 +111,7 @@ function taken({ map, element, forwarded }: Holding): CniError {
 }
 
 /** `TCP port 8080 of 192.0.2.1 (to 10.1.0.5 port 80)` */
-export function describe({ transport, first, last, hostAddress, container, containerPort }: Forwarded): string {
+function describe({ transport, first, last, hostAddress, container, containerPort }: Forwarded): string {
   const ports = first === last ? `port ${first}` : `ports ${first}-${last}`
   const to = first === last ? ` port ${containerPort}` : ''
   const of = hostAddress === undefined ? '' : ` of ${formatAddress(hostAddress)}`

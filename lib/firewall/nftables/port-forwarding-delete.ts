@@ -1,8 +1,15 @@
 /** DEL: finds the attachment's elements by its ports, or by reading the maps, and deletes them. */
 
 import type { Request } from '../../netlink/message.ts'
-import { deleteElements } from '../../netlink/netfilter/element.ts'
+import {
+  deleteElements,
+  elementFormat,
+  elementsOf,
+  getElement,
+  type SetElement,
+} from '../../netlink/netfilter/element.ts'
 import type { IpFamilyName } from '../../netlink/netfilter/expressions.ts'
+import type { SetName } from '../../netlink/netfilter/set.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import type { Attachment } from '../attachment.ts'
 import type { KnownForwarding } from '../port-forwarding-intent.ts'
@@ -12,7 +19,7 @@ import { goDeletions } from './port-forwarding-foreign.ts'
 import { findHoldings, type Holding, holdingsOf, isFor, perMap } from './port-forwarding-holders.ts'
 import { families, portMaps, portmapTable } from './port-forwarding-objects.ts'
 import { ownerPrefix } from './port-forwarding-owner.ts'
-import { isSourceSet } from './port-forwarding-sources.ts'
+import { isSourceSet, sourceKeys } from './port-forwarding-sources.ts'
 import { hasPortMaps } from './port-forwarding-structure.ts'
 import { waitingChanges, waitingHoldings } from './port-forwarding-waiting.ts'
 import { elementsOfSet, setNames } from './ruleset.ts'
@@ -37,11 +44,12 @@ export function deleteFromNftables(
     const known = mappings && knownHoldings(socket, mappings, familiesOf(addresses), isOwn)
     const own = known ?? allHoldings(socket).filter(isOwn)
     const names = setNames(socket, portmapTable)
+    const sets = names.filter(name => isSourceSet(name, attachment.network)).map(set => ({ ...portmapTable, set }))
     deleted = own.map(({ forwarded }) => forwarded).filter(forwarded => forwarded !== undefined)
     return [
       ...perMap(own, deleteElements),
       ...waitingChanges(waitingHoldings(socket, names), isOwn, own),
-      ...sourceDeletions(socket, names, attachment.network, owner),
+      ...sourceDeletions(socket, sets, attachment, owner, addresses),
       ...foreign,
     ]
   })
@@ -73,13 +81,27 @@ function knownHoldings(
   return complete ? own : undefined
 }
 
-/** The network's sets hold one element for each attachment. */
-function sourceDeletions(socket: NetlinkSocket, names: readonly string[], network: string, owner: string): Request[] {
-  return names
-    .filter(name => isSourceSet(name, network))
-    .flatMap(name => {
-      const set = { ...portmapTable, set: name }
-      const owned = elementsOfSet(socket, set).filter(({ comment }) => comment?.startsWith(owner))
-      return owned.length === 0 ? [] : [deleteElements(set, owned)]
-    })
+/** The elements of the network's sets that are the attachment's: looked up by its addresses, or read when these find none. */
+function sourceDeletions(
+  socket: NetlinkSocket,
+  sets: readonly SetName[],
+  { network }: Attachment,
+  owner: string,
+  addresses: KnownForwarding['addresses'] = [],
+): Request[] {
+  const isOwn = ({ comment }: SetElement) => comment?.startsWith(owner) === true
+  const probes = sets.flatMap(set => sourceKeys(set.set, network, addresses).map(key => ({ set, key })))
+  const answers = socket.getAll(
+    elementFormat,
+    probes.map(({ set, key }) => getElement(set, key)),
+  )
+  const found = probes.filter((_, index) => {
+    const answer = answers[index]
+    return answer !== undefined && elementsOf(answer).some(isOwn)
+  })
+  if (found.length > 0) return found.map(({ set, key }) => deleteElements(set, [{ key }]))
+  return sets.flatMap(set => {
+    const owned = elementsOfSet(socket, set).filter(isOwn)
+    return owned.length === 0 ? [] : [deleteElements(set, owned)]
+  })
 }

@@ -1,6 +1,5 @@
 /** What is masqueraded on its way to a container: elements of sets, each with a rule. */
 
-import { equalAddresses } from '../../address/address.ts'
 import { formatPrefix, networkAddress, networkOf, type Prefix, parsePrefix } from '../../address/prefix.ts'
 import type { Request } from '../../netlink/message.ts'
 import type { Datatype } from '../../netlink/netfilter/datatype.ts'
@@ -78,9 +77,14 @@ function twice(bytes: Uint8Array): Uint8Array {
   return key
 }
 
-/** Whether an element's key is about the address. */
-export function concerns(key: Uint8Array, { address }: Prefix): boolean {
-  return key.length >= address.length && equalAddresses(Uint8Array.from(key.subarray(0, address.length)), address)
+/** The keys that addresses have in a set of the network's. */
+export function sourceKeys(name: string, network: string, containers: readonly Prefix[]): Uint8Array[] {
+  const found = scopeOf(name, network)
+  if (found === undefined) return []
+  const family = familyOfScope(found.scope)
+  return containers
+    .filter(({ address }) => ipFamily(address) === family)
+    .map(({ address }) => (found.kind === 'self' ? twice(address) : address))
 }
 
 /** The set, which must not exist, and its rule. */

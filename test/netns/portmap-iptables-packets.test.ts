@@ -2,6 +2,7 @@
 
 import t from 'tap'
 import { outsideAddresses, withHost } from '../harness/index.ts'
+import { peer } from './mesh-fixture.ts'
 import { askPort, delBlindly, hostAddresses, type Mapping, PublishingHost } from './portmap-fixture.ts'
 import { ofContainers, saved } from './portmap-iptables-fixture.ts'
 
@@ -56,6 +57,33 @@ t.test('containers do not reach what listens on the host’s 127.0.0.1, although
     t.equal(askPort(container, 'tcp', '127.0.0.1', 6379), 'silence')
     host.output(['iptables', '-t', 'raw', '-F'])
     t.match(askPort(container, 'tcp', '127.0.0.1', 6379), /^secret/, 'which the guard prevents')
+  }),
+)
+
+t.test('a UDP client that never pauses does not reach the container any more after DEL, and the next one at once', t =>
+  withHost(t, async host => {
+    const hosts = new PublishingHost(host, iptables)
+    const talks = [uplink.ipv4, uplink.ipv6].map(address =>
+      host.start(peer('talk', 'udp', address, 8080), { inside: hosts.outside }),
+    )
+    for (const talk of talks) await talk.says(/^1 refused/m)
+    const say = async (number: number, name: string) => {
+      for (const talk of talks) {
+        talk.signal('SIGUSR1')
+        await talk.says(new RegExp(`^${number} ${name}`, 'm'))
+      }
+    }
+    const one = hosts.publish(web)
+    await hosts.serve(one.bridge.container, 'one', 80)
+    await say(2, 'one')
+    delBlindly(one.ports)
+    await say(3, 'refused')
+    const two = hosts.publish(web)
+    await hosts.serve(two.bridge.container, 'two', 80)
+    await say(4, 'two')
+    hosts.ports.gc([])
+    await say(5, 'refused')
+    t.pass('always from the same port')
   }),
 )
 

@@ -1,7 +1,8 @@
 /** A container's chain of published ports, read as what it is made of: the rules of each of its attachments. */
 
-import { formatAddress, type IpAddress } from '../../address/address.ts'
+import { formatAddress, type IpAddress, parseAddress } from '../../address/address.ts'
 import type { Owner } from '../nftables/port-forwarding-owner.ts'
+import type { ForwardedPorts } from '../port-forwarding-connections.ts'
 import { DNAT, ownerOf, type WantedPorts } from './port-forwarding-rules.ts'
 import type { SavedRule, SavedTable } from './table.ts'
 
@@ -69,6 +70,21 @@ export function portsOfEntry(rule: SavedRule): string[] {
 export function portOf(rule: SavedRule): string | undefined {
   const port = rule.option('--dport')
   return port === undefined ? undefined : `${rule.option('-p')} ${port}`
+}
+
+/** Where the rules lead, for connections to be forgotten. */
+export function forwardedBy(rules: readonly SavedRule[]): ForwardedPorts[] {
+  const ports: ForwardedPorts[] = []
+  for (const rule of rules) {
+    // "10.1.0.5:80", "[fd00:1::5]:80"
+    const [, address = ''] = /^\[?([^\]]*?)\]?:\d+$/.exec(rule.option('--to-destination') ?? '') ?? []
+    const container = parseAddress(address)
+    const port = Number(rule.option('--dport'))
+    if (container === undefined || rule.option('-p') !== 'udp' || !(port > 0)) continue
+    const hostAddress = parseAddress(rule.destination?.split('/')[0] ?? '')
+    ports.push({ transport: 'udp', first: port, last: port, hostAddress, container })
+  }
+  return ports
 }
 
 /** Applied to a table in which the chain is, or is not: puts what is wanted in the place of the attachment's own blocks. */

@@ -3,6 +3,7 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts'
 import type { Attachment } from '../attachment.ts'
 import { isOfContainer, type Owner } from '../nftables/port-forwarding-owner.ts'
+import { ownerInPortForwardingComment } from './names.ts'
 import { type Block, blocksIn, portOf, portsOfEntry, replacementLines } from './port-forwarding-blocks.ts'
 import { DNAT, type WantedPorts } from './port-forwarding-rules.ts'
 import type { SavedRule, SavedTable } from './table.ts'
@@ -30,7 +31,7 @@ export function reclaimLines(
   for (const chain of chains) {
     const dead = new Set<bigint>()
     for (const block of blocksIn(table, chain)) {
-      // Of two networks of a container that publish the same port, the second has it while it is there.
+      // Runtimes give all networks of a container the same ports.
       if (block.owner === undefined || isOfContainer(block.owner, attachment)) continue
       const taken = block.rules.find(rule => targets.some(target => sharePort(rule, target)))
       if (taken === undefined) continue
@@ -41,6 +42,24 @@ export function reclaimLines(
     if (dead.size > 0) lines.push(...replacementLines(table, { chain, rules: [], entries: [] }, isDead))
   }
   return lines
+}
+
+/** What puts the same ports of the container's other networks before those of this one, which came later. */
+export function precedenceLines(
+  table: SavedTable,
+  { containerId }: Attachment,
+  { chain, entries }: WantedPorts,
+): string[] {
+  const ports = new Set(entries.flatMap(portsOfEntry))
+  return table.rules
+    .filter(
+      rule =>
+        rule.chain === DNAT &&
+        rule.target !== chain &&
+        ownerInPortForwardingComment(rule.comment ?? '')?.containerId === containerId &&
+        portsOfEntry(rule).some(port => ports.has(port)),
+    )
+    .flatMap(({ specification }) => [`-D ${specification}`, `-I ${specification}`])
 }
 
 /** Whether some packet is meant by both. */

@@ -2,8 +2,10 @@
 
 import { type Family, familyOf } from '../../address/address.ts'
 import { CniError, ErrorCode } from '../../cni/errors.ts'
+import { NetlinkProtocol, NetlinkSocket } from '../../netlink/socket.ts'
 import type { Attachment } from '../attachment.ts'
 import { deathOfOwners } from '../nftables/port-forwarding-owner.ts'
+import { forgetForwarded } from '../port-forwarding-connections.ts'
 import type {
   KnownForwarding,
   PortForwarding,
@@ -16,20 +18,23 @@ import { placesWithChain } from './places.ts'
 import {
   type Block,
   blocksIn,
+  forwardedBy,
   isOwnBlock,
   meaningOf,
   portsOfEntry,
   replacementLines,
 } from './port-forwarding-blocks.ts'
-import { reclaimLines } from './port-forwarding-conflicts.ts'
+import { precedenceLines, reclaimLines } from './port-forwarding-conflicts.ts'
 import { DNAT, type WantedPorts, wantedPorts } from './port-forwarding-rules.ts'
 import { missingShared, missingSharedLines } from './port-forwarding-shared.ts'
 import {
   changePlanned,
+  type Environment,
   emptyTable,
   programOf,
   readTable,
   requirePrograms,
+  type SavedRule,
   type SavedTable,
   type TablePlace,
 } from './table.ts'
@@ -61,7 +66,8 @@ function add(attachment: Attachment, forwarding: PortForwarding, { environment }
         const own = replacementLines(table, wanted, isOwn)
         adds = own.length > 0
         const taken = reclaimLines(table, attachment, wanted, deathOfOwners(forwarding.namespace))
-        return [...taken, ...missingSharedLines(table, forwarding), ...own]
+        const others = adds ? precedenceLines(table, attachment, wanted) : []
+        return [...taken, ...missingSharedLines(table, forwarding), ...own, ...others]
       }
       const changed = changePlanned(place(family), environment, plan, mayExist ? undefined : emptyTable)
       if (changed && adds) added = true
@@ -78,12 +84,35 @@ function remove(attachment: Attachment, { addresses }: KnownForwarding, { enviro
   const chain = portForwardingChain(attachment.network, attachment.containerId)
   for (const found of placesWithChain('nat', chain)) {
     const own = addresses?.map(({ address }) => address).filter(address => familyOf(address) === found.family)
-    changePlanned(found, environment, table => removalLines(table, chain, isOwnBlock(attachment.ifname, own)))
+    removeBlocks(found, environment, () => new Map([[chain, isOwnBlock(attachment.ifname, own)]]))
   }
 }
 
-const removalLines = (table: SavedTable, chain: string, isOwn: (block: Block) => boolean): string[] =>
-  replacementLines(table, { chain, rules: [], entries: [] }, isOwn)
+/** Removes blocks and forgets the connections that they have led. @param select which, in which chains */
+function removeBlocks(
+  place: TablePlace,
+  environment: Environment,
+  select: (table: SavedTable) => ReadonlyMap<string, (block: Block) => boolean>,
+): void {
+  let removed: SavedRule[] = []
+  const changed = changePlanned(place, environment, table => {
+    removed = []
+    const lines: string[] = []
+    for (const [chain, isUnwanted] of select(table)) {
+      lines.push(...replacementLines(table, { chain, rules: [], entries: [] }, isUnwanted))
+      for (const block of blocksIn(table, chain)) if (isUnwanted(block)) removed.push(...block.rules)
+    }
+    return lines
+  })
+  const ports = changed ? forwardedBy(removed) : []
+  if (ports.length === 0) return
+  const netfilter = new NetlinkSocket(NetlinkProtocol.netfilter)
+  try {
+    forgetForwarded(netfilter, ports)
+  } finally {
+    netfilter.close()
+  }
+}
 
 function gc(
   network: string,
@@ -91,18 +120,17 @@ function gc(
   { environment }: PortForwardingOptions,
 ): void {
   for (const found of placesWithChain('nat', DNAT)) {
-    changePlanned(found, environment, table => {
-      const lines: string[] = []
+    removeBlocks(found, environment, table => {
+      const chains = new Map<string, (block: Block) => boolean>()
       for (const containerId of containersIn(table, network)) {
         const interfaces = valid.filter(one => one.containerId === containerId).map(one => one.ifname)
         // Rules of the Go plugin do not tell the container's interfaces apart.
         const isStale = ({ owner }: Block) =>
           owner === undefined ? interfaces.length === 0 : !interfaces.includes(owner.ifname)
         const chain = portForwardingChain(network, containerId)
-        if (interfaces.length === 0 || blocksIn(table, chain).some(isStale))
-          lines.push(...removalLines(table, chain, isStale))
+        if (interfaces.length === 0 || blocksIn(table, chain).some(isStale)) chains.set(chain, isStale)
       }
-      return lines
+      return chains
     })
   }
 }

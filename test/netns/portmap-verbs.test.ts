@@ -1,9 +1,11 @@
 /** portmap's verbs: what ADD makes as nft shows it, what CHECK finds, what GC takes away, and ADDs that do not come to their end. */
 
 import t from 'tap'
+import { nftablesPortForwarding } from '../../lib/firewall/nftables/port-forwarding.ts'
 import { type Attachment, answerOf, differences, snapshot, withHost } from '../harness/index.ts'
-import { matchesGolden, ruleset } from './firewall-fixture.ts'
+import { countingMessages, inside, matchesGolden, ruleset } from './firewall-fixture.ts'
 import { hostAddresses, type Mapping, PublishingHost, portRange } from './portmap-fixture.ts'
+import { forwarding } from './portmap-iptables-fixture.ts'
 
 const { uplink } = hostAddresses
 
@@ -214,5 +216,47 @@ t.test('STATUS tells whether the back end works', t =>
     t.equal(hosts.ports.status().stdout, '')
     t.equal(hosts.ports.status({ backend: 'iptables' }).stdout, '')
     t.match(hosts.ports.status({ backend: 'nftables', conditionsV4: ['-d', '1.2.3.4'] }).error, { code: 7 })
+  }),
+)
+
+t.test('ADD and DEL exchange as many messages beside a thousand ports as beside none', t =>
+  withHost(t, host => {
+    const hosts = new PublishingHost(host)
+    const environment = {}
+    const count = () => {
+      const attachment = { network: 'podnet', containerId: 'counted', ifname: 'eth0' }
+      const wanted = forwarding(['8080:80/tcp', '192.0.2.1=53:53/tcp'], ['10.88.9.9/24', 'fd00:88::999/64'])
+      return inside(host, () => {
+        const add = countingMessages(() => nftablesPortForwarding.add(attachment, wanted, { environment }))
+        const del = countingMessages(() => nftablesPortForwarding.delete(attachment, wanted, { environment }))
+        return { add, del }
+      })
+    }
+    hosts.publish([{ hostPort: 1, containerPort: 1 }])
+    // The sets of the network are made once.
+    count()
+    const alone = count()
+    hosts.publish([...portRange(10_001, 500, { containerPort: 1 }), ...portRange(2_000, 500)])
+    hosts.publish(portRange(20_001, 500, { containerPort: 1 }))
+    t.same(count(), alone)
+  }),
+)
+
+t.test('a table that is there in part is completed by ADD, and by GC', t =>
+  withHost(t, host => {
+    const hosts = new PublishingHost(host)
+    const one = hosts.publish([{ hostPort: 8080, containerPort: 80 }])
+    for (const damage of [
+      'delete chain inet cnikit-portmap postrouting',
+      'flush chain inet cnikit-portmap published\ndelete map inet cnikit-portmap address-ports6',
+      'flush ruleset\nadd table inet cnikit-portmap',
+    ]) {
+      host.output(['nft', '-f', '-'], { input: damage })
+      const { ports } = hosts.publish([{ hostPort: 9090, containerPort: 80 }])
+      hosts.ports.gc([one.ports, ports])
+      t.equal(ports.check().stdout, '', damage)
+      ports.del()
+    }
+    one.ports.del()
   }),
 )

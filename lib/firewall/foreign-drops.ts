@@ -66,13 +66,20 @@ function describe({ family, table, chain }: ChainName): string {
   return `${family} ${table} ${chain}`
 }
 
-/** Whether the program that prints the table prints one that drops: of the old iptables only its own can. */
+/**
+ * Whether the program that prints the table prints one that drops: of the old iptables only its own can. A host without
+ * the program is not kept from having containers.
+ */
 function dropsInIptables(family: Family, variant: 'legacy' | 'default', { environment }: ForwardingOptions): boolean {
   const name = programOf(family)
   const names = variant === 'legacy' ? [`${name}-legacy-save`, `${name}-save`] : [`${name}-save`]
-  return /^:FORWARD DROP|^-A FORWARD -j (DROP|REJECT)/m.test(
-    runProgram(names, { arguments: ['-t', 'filter'], environment }),
-  )
+  try {
+    const saved = runProgram(names, { arguments: ['-t', 'filter'], environment })
+    return /^:FORWARD DROP|^-A FORWARD -j (DROP|REJECT)/m.test(saved)
+  } catch (error) {
+    if (error instanceof CniError && error.code === ErrorCode.hostProgramFailed) return false
+    throw error
+  }
 }
 
 const known = [firewalldChain, iptablesChain(4), iptablesChain(6)].map(describe)

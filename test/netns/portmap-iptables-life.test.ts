@@ -110,3 +110,24 @@ t.test('the old iptables: rules made with it are removed by DEL and GC', t =>
     t.match(before, /10\.1\.0\.6/)
   }),
 )
+
+t.test('where iptables is not installed but has a table, of kube-proxy for example, DEL and GC succeed', t =>
+  withHost(t, host => {
+    const works = host.execute(['iptables-legacy', '-t', 'nat', '-L', '-n']).status === 0
+    if (!works) {
+      t.test('legacy', { skip: 'NOT TESTED: no iptables-legacy, or no nat table for it in the kernel' }, () => {})
+      return
+    }
+    const hosts = new PublishingHost(host)
+    const one = hosts.publish(port(1))
+    const hidden = ['legacy', 'nft'].map(kind => `mount --bind /dev/null /usr/sbin/xtables-${kind}-multi`).join(' && ')
+    const through = ['/usr/bin/unshare', '--mount', '/bin/sh', '-c', `${hidden} && exec "$0"`]
+    for (const [command, keys] of [
+      ['DEL', {}],
+      ['GC', { 'cni.dev/valid-attachments': [] }],
+    ] as const)
+      t.equal(hosts.ports.run({ ...one.ports.request(command, keys), through }).error, undefined, command)
+    const refused = hosts.ports.with(iptables).run({ ...one.ports.request('ADD', iptables), through })
+    t.equal(refused.error?.code, 108, 'which ADD with iptables does not')
+  }),
+)

@@ -42,7 +42,7 @@ function familyParts({ addresses, ingress }: Forwarding): { family: Family; forw
 }
 
 function add(attachment: Attachment, forwarding: Forwarding, options: ForwardingOptions): boolean {
-  const present = placesWithChain('filter', FORWARD)
+  const present = placesWithChain('filter', FORWARD, options.environment)
   let added = false
   try {
     for (const { family, forwarding: part } of familyParts(forwarding)) {
@@ -99,7 +99,7 @@ function remove(
 ): void {
   const owner = attachmentWords(attachment)
   const said = new Set(addresses?.map(single))
-  for (const found of placesWithChain('filter', FORWARD)) {
+  for (const found of placesWithChain('filter', FORWARD, environment)) {
     changePlanned(found, environment, table =>
       ownerDeletions(
         table,
@@ -137,7 +137,7 @@ function gc(
 ): void {
   const owners = new Set(valid.map(({ containerId, ifname }) => attachmentWords({ network, containerId, ifname })))
   const ofNetwork = networkPrefix(network)
-  for (const found of placesWithChain('filter', OWNERS)) {
+  for (const found of placesWithChain('filter', OWNERS, environment)) {
     changePlanned(found, environment, table => [
       ...ownerDeletions(
         table,

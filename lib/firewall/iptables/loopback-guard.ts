@@ -23,11 +23,16 @@ const rules: readonly WantedRule[] = [
 /** @throws CniError */
 export function addLoopbackGuard(environment: Environment): void {
   const plan = (table: SavedTable) => [...missingChainLines(table, [CHAIN]), ...missingLines(table, rules)]
-  changePlanned(place, environment, plan, placesWithChain('raw', CHAIN).length > 0 ? undefined : emptyTable)
+  changePlanned(
+    place,
+    environment,
+    plan,
+    placesWithChain('raw', CHAIN, environment).length > 0 ? undefined : emptyTable,
+  )
 }
 
 /** Whether it is there. @throws CniError */
 export function hasLoopbackGuard(environment: Environment): boolean {
-  if (placesWithChain('raw', CHAIN).length === 0) return false
+  if (placesWithChain('raw', CHAIN, environment).length === 0) return false
   return missingRules(readTable(place, environment), rules).length === 0
 }

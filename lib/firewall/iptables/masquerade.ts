@@ -10,6 +10,7 @@ import {
   changeTable,
   type Environment,
   emptyTable,
+  findLegacyTable,
   hasLegacyTable,
   programOf,
   quoteWord,
@@ -17,7 +18,6 @@ import {
   type SavedRule,
   type SavedTable,
   type TablePlace,
-  type Variant,
 } from './table.ts'
 
 const multicast: Readonly<Record<Family, string>> = { 4: '224.0.0.0/4', 6: 'ff00::/8' }
@@ -34,7 +34,7 @@ function familiesOf(addresses: readonly Prefix[]): Family[] {
   return [...new Set(addresses.map(address => familyOf(address.address)))]
 }
 
-const natTable = (family: Family, variant: Variant): TablePlace => ({ table: 'nat', family, variant })
+const natTable = (family: Family): TablePlace => ({ table: 'nat', family, variant: 'default' })
 
 /**
  * Adds what is missing, in one change for each family. The table is only read when the container may have a chain.
@@ -48,14 +48,14 @@ export function addToIptables(
 ): void {
   for (const family of familiesOf(addresses)) {
     const mayExist = hasChain(family) || hasLegacyTable('nat', family)
-    const table = mayExist ? readTable(natTable(family, 'default'), environment) : emptyTable
+    const table = mayExist ? readTable(natTable(family), environment) : emptyTable
     const lines = missingLines(
       table,
       attachment,
       addresses.filter(address => familyOf(address.address) === family),
       family,
     )
-    if (lines.length > 0) changeTable(natTable(family, 'default'), lines, environment)
+    if (lines.length > 0) changeTable(natTable(family), lines, environment)
   }
 }
 
@@ -94,8 +94,9 @@ export function deleteFromLegacyIptables(
 ): void {
   const chain = chainName(attachment.network, attachment.containerId)
   for (const family of [4, 6] as const) {
-    if (!hasLegacyTable('nat', family)) continue
-    changePlanned(natTable(family, 'legacy'), environment, table => deletionLines(table, chain, addresses))
+    const legacy = findLegacyTable('nat', family, environment)
+    if (legacy === undefined) continue
+    changePlanned(legacy, environment, table => deletionLines(table, chain, addresses))
   }
 }
 
@@ -106,8 +107,9 @@ export function gcLegacyIptables(
   environment: Environment,
 ): void {
   for (const family of [4, 6] as const) {
-    if (!hasLegacyTable('nat', family)) continue
-    changePlanned(natTable(family, 'legacy'), environment, table => {
+    const legacy = findLegacyTable('nat', family, environment)
+    if (legacy === undefined) continue
+    changePlanned(legacy, environment, table => {
       const stale = new Set<string>()
       for (const rule of table.rules) {
         const owner = ownerInComment(rule.comment ?? '')
@@ -134,7 +136,7 @@ function deletionLines(table: SavedTable, chain: string, addresses: readonly Pre
 export function checkIptables(attachment: Attachment, addresses: readonly Prefix[], environment: Environment): void {
   const chain = chainName(attachment.network, attachment.containerId)
   for (const family of familiesOf(addresses)) {
-    const table = readTable(natTable(family, 'default'), environment)
+    const table = readTable(natTable(family), environment)
     for (const address of addresses.filter(address => familyOf(address.address) === family)) {
       const rules: [string, (rule: SavedRule) => boolean][] = [
         [

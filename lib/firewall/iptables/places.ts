@@ -2,7 +2,7 @@
 
 import { chainFormat, getChain } from '../../netlink/netfilter/chain.ts'
 import { openNftables } from '../nftables/socket.ts'
-import { hasLegacyTable, type TableName, type TablePlace } from './table.ts'
+import { type Environment, findLegacyTable, type TableName, type TablePlace } from './table.ts'
 
 const families = [4, 6] as const
 
@@ -10,7 +10,7 @@ const families = [4, 6] as const
  * The tables of this name that have the chain, or, of the old iptables, that may have it.
  * @throws NetlinkError
  */
-export function placesWithChain(table: TableName, chain: string): TablePlace[] {
+export function placesWithChain(table: TableName, chain: string, environment: Environment): TablePlace[] {
   const places: TablePlace[] = []
   const socket = openNftables()
   try {
@@ -18,7 +18,8 @@ export function placesWithChain(table: TableName, chain: string): TablePlace[] {
     const found = socket?.getAll(chainFormat, names.map(getChain)) ?? []
     for (const [index, family] of families.entries()) {
       if (found[index] !== undefined) places.push({ table, family, variant: 'nft' })
-      if (hasLegacyTable(table, family)) places.push({ table, family, variant: 'legacy' })
+      const legacy = findLegacyTable(table, family, environment)
+      if (legacy !== undefined) places.push(legacy)
     }
     return places
   } finally {

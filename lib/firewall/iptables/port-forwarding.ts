@@ -55,7 +55,7 @@ const place = (family: Family): TablePlace => ({ table: 'nat', family, variant: 
 function add(attachment: Attachment, forwarding: PortForwarding, { environment }: PortForwardingOptions): boolean {
   if (forwarding.snat && forwarding.addresses.some(({ address }) => familyOf(address) === 4))
     addLoopbackGuard(environment)
-  const present = placesWithChain('nat', DNAT)
+  const present = placesWithChain('nat', DNAT, environment)
   let added = false
   try {
     for (const { address, family, wanted } of wantedOfFamilies(attachment, forwarding)) {
@@ -82,7 +82,7 @@ function add(attachment: Attachment, forwarding: PortForwarding, { environment }
 
 function remove(attachment: Attachment, { addresses }: KnownForwarding, { environment }: PortForwardingOptions): void {
   const chain = portForwardingChain(attachment.network, attachment.containerId)
-  for (const found of placesWithChain('nat', chain)) {
+  for (const found of placesWithChain('nat', chain, environment)) {
     const own = addresses?.map(({ address }) => address).filter(address => familyOf(address) === found.family)
     removeBlocks(found, environment, () => new Map([[chain, isOwnBlock(attachment.ifname, own)]]))
   }
@@ -119,7 +119,7 @@ function gc(
   valid: readonly Pick<Attachment, 'containerId' | 'ifname'>[],
   { environment }: PortForwardingOptions,
 ): void {
-  for (const found of placesWithChain('nat', DNAT)) {
+  for (const found of placesWithChain('nat', DNAT, environment)) {
     removeBlocks(found, environment, table => {
       const chains = new Map<string, (block: Block) => boolean>()
       for (const containerId of containersIn(table, network)) {

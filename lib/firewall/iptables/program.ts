@@ -11,9 +11,13 @@ type Environment = Readonly<Record<string, string>>
 const DIRECTORIES = ['/usr/sbin', '/sbin', '/usr/bin', '/bin', '/usr/local/sbin']
 const EXECUTABLE_BITS = 0o111
 
-/** The path of the first of the programs that is installed. @throws CniError code 108 */
-export function findProgram(names: readonly string[], environment: Environment): string {
-  const directories = [...DIRECTORIES, ...(environment.PATH ?? '').split(':').filter(path => path.startsWith('/'))]
+const directoriesOf = (environment: Environment): string[] => [
+  ...new Set([...DIRECTORIES, ...(environment.PATH ?? '').split(':').filter(path => path.startsWith('/'))]),
+]
+
+/** The path of the first of the programs that is installed; undefined when none is. */
+export function findProgramIfInstalled(names: readonly string[], environment: Environment): string | undefined {
+  const directories = directoriesOf(environment)
   for (const name of names) {
     for (const directory of directories) {
       const path = `${directory}/${name}`
@@ -21,9 +25,16 @@ export function findProgram(names: readonly string[], environment: Environment):
       if ((mode & FileType.MASK) === FileType.REGULAR && (mode & EXECUTABLE_BITS) !== 0) return path
     }
   }
+  return undefined
+}
+
+/** The path of the first of the programs that is installed. @throws CniError code 108 */
+export function findProgram(names: readonly string[], environment: Environment): string {
+  const path = findProgramIfInstalled(names, environment)
+  if (path !== undefined) return path
   throw new CniError(
     ErrorCode.hostProgramFailed,
-    `"${names.join('" or "')}" is in none of ${[...new Set(directories)].join(', ')}`,
+    `"${names.join('" or "')}" is in none of ${directoriesOf(environment).join(', ')}`,
     'Install iptables, or remove "ipMasqBackend" or "backend" from the network configuration: nftables needs no program.',
   )
 }

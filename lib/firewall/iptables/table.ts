@@ -3,7 +3,7 @@
 import type { Family } from '../../address/address.ts'
 import { CniError, ErrorCode } from '../../cni/errors.ts'
 import { readFileIfExists } from '../../sys/file.ts'
-import { findProgram, runProgram } from './program.ts'
+import { findProgram, findProgramIfInstalled, runProgram } from './program.ts'
 
 export type Environment = Readonly<Record<string, string>>
 
@@ -141,6 +141,13 @@ export function requirePrograms(environment: Environment): void {
 export function hasLegacyTable(table: TableName, family: Family): boolean {
   const tables = readFileIfExists(`/proc/thread-self/net/${family === 4 ? 'ip' : 'ip6'}_tables_names`)
   return tables?.split('\n').includes(table) ?? false
+}
+
+/** The old iptables' table; undefined where there is none, or no program that could have put anything of ours into it. */
+export function findLegacyTable(table: TableName, family: Family, environment: Environment): TablePlace | undefined {
+  const exists = hasLegacyTable(table, family)
+  if (!exists || findProgramIfInstalled(programs(family, 'legacy', 'save'), environment) === undefined) return undefined
+  return { table, family, variant: 'legacy' }
 }
 
 /** Reads a table in the output of iptables-save. */

@@ -1,6 +1,5 @@
 /** overlayd as the cases that measure it start it, and the memory that it takes. */
 
-import { readFileSync } from 'node:fs'
 import type { OverlayAgent } from '../test/harness/index.ts'
 
 /** As in production: no debug log, and comparisons no more often than there. */
@@ -10,7 +9,4 @@ export const agentSettings = { leaseSeconds: 15, reconcileSeconds: 60, logLevel:
 export const mebibytes = (agent: OverlayAgent): number => agent.metric('resident_bytes') / 2 ** 20
 
 /** The most that it has had resident since it was started, in MiB. */
-export function peakMebibytes({ pid }: OverlayAgent): number {
-  const [, kibibytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
-  return Number(kibibytes) / 1024
-}
+export const peakMebibytes = ({ peakBytes }: OverlayAgent): number => peakBytes / 2 ** 20

@@ -1,15 +1,15 @@
 /** A network that has a container on this host: who else is in it, and the kernel's tables that follow from that. */
 
 import { formatAddress, type IpAddress, parseAddress } from '../lib/address/address.ts'
-import { parseMac } from '../lib/address/mac.ts'
 import type { KnownNetwork } from '../lib/overlay/agent-protocol.ts'
-import { type KeyedRow, rowsOf } from '../lib/overlay/forwarding-tables.ts'
 import { keys } from './etcd/keys.ts'
-import type { Entry, Store, View } from './etcd/store.ts'
+import type { Store, View, ViewChange } from './etcd/store.ts'
 import { KernelTables, type Outcome, type WantedTables } from './kernel-tables.ts'
 import type { Log } from './log.ts'
+import { collectGarbageOf } from './memory.ts'
 import type { OverlayMetrics } from './metrics.ts'
 import type { EndpointRecord, MemberRecord, NetworkRecord } from './records.ts'
+import { readEndpoint, WantedRows } from './wanted-rows.ts'
 
 export interface JoinedNetworkOptions {
   readonly network: string
@@ -21,19 +21,14 @@ export interface JoinedNetworkOptions {
   readonly metrics: OverlayMetrics
 }
 
-/** What an endpoint's record means here; the entry is the key, so that a changed record is read anew. */
-interface Meaning {
-  readonly rows: readonly KeyedRow[]
-  readonly host: IpAddress
-}
-
 export class JoinedNetwork {
   readonly record: NetworkRecord
   readonly members: View<MemberRecord>
   readonly endpoints: View<EndpointRecord>
   readonly #options: JoinedNetworkOptions
   readonly #tables: KernelTables
-  readonly #meanings = new WeakMap<Entry<EndpointRecord>, Meaning | 'none'>()
+  /** Of the endpoints on other hosts. */
+  readonly #rows = new WantedRows()
   #scheduled = false
   #compare = true
   #closed = false
@@ -44,9 +39,11 @@ export class JoinedNetwork {
     this.record = record
     this.#options = options
     this.#tables = new KernelTables(network, log)
-    const changed = ({ resynced }: { resynced: boolean }) => this.#schedule(resynced)
-    this.members = store.watch<MemberRecord>(keys.members(network), changed)
-    this.endpoints = store.watch<EndpointRecord>(keys.endpoints(network), changed)
+    this.members = store.watch<MemberRecord>(keys.members(network), ({ resynced }) => this.#schedule(resynced))
+    this.endpoints = store.watch<EndpointRecord>(keys.endpoints(network), change => {
+      this.#take(change)
+      this.#schedule(change.resynced)
+    })
     void this.ready().then(() => this.#schedule(true))
   }
 
@@ -61,6 +58,9 @@ export class JoinedNetwork {
     this.members.close()
     this.endpoints.close()
     this.#options.metrics.forgetNetwork(this.#options.network)
+    // Once nobody refers to it any more.
+    const { size } = this.#rows
+    setImmediate(() => collectGarbageOf(size))
   }
 
   /** Now, and not with the next batch of changes. @param compare with the kernel's own dumps */
@@ -88,29 +88,26 @@ export class JoinedNetwork {
   /** What the kernel is to have, from what etcd has. */
   wanted(): WantedTables {
     const { vni, port } = this.record
-    const rows = new Map<string, KeyedRow>()
-    const revisions = new Map<string, number>()
+    const { network, node, local } = this.#options
+    // The members, and those whose agents are away while their containers run.
     const hosts = new Map<string, IpAddress>()
-    const { node, local } = this.#options
-    for (const { key, value } of this.members.entries.values()) {
-      const address = parseAddress(value.address)
-      if (address !== undefined && value.address !== local && key !== keys.member(this.#options.network, node))
-        hosts.set(formatAddress(address), address)
+    for (const { key, value } of this.members.entries.values())
+      if (value.address !== local && key !== keys.member(network, node)) addHost(hosts, value.address)
+    for (const host of this.#rows.hosts()) addHost(hosts, host)
+    return { vni, port, rows: this.#rows, hosts }
+  }
+
+  #take({ changed, removed }: ViewChange<EndpointRecord>): void {
+    const { node, local, log } = this.#options
+    for (const { key } of removed) this.#rows.delete(key)
+    for (const entry of changed) {
+      const endpoint = readEndpoint(entry)
+      const isElsewhere = entry.value.node !== node
+      if (isElsewhere && endpoint !== undefined && endpoint.host !== local) this.#rows.put(entry.key, endpoint)
+      else this.#rows.delete(entry.key)
+      if (isElsewhere && endpoint?.host === local) log.warn("an endpoint's host is this one", { ...entry })
+      if (isElsewhere && endpoint === undefined) log.warn('an endpoint in etcd makes no sense', { ...entry })
     }
-    for (const entry of this.endpoints.entries.values()) {
-      if (entry.value.node === node) continue
-      const meaning = this.#meaningOf(entry)
-      if (meaning === 'none') continue
-      hosts.set(entry.value.host, meaning.host)
-      for (const row of meaning.rows) {
-        // Two endpoints with one hardware address: the later one has it.
-        const before = revisions.get(row.key)
-        if (before !== undefined && before > entry.revision) continue
-        revisions.set(row.key, entry.revision)
-        rows.set(row.key, row)
-      }
-    }
-    return { vni, port, rows, hosts }
   }
 
   /** What differs between the kernel and what is wanted. */
@@ -120,12 +117,12 @@ export class JoinedNetwork {
 
   /** For people to compare with what the kernel has. */
   describe(): KnownNetwork {
-    const { network, node } = this.#options
+    const { network } = this.#options
     const { vni, port, mtu } = this.record
     const { hosts } = this.wanted()
     const nodes = new Map<string, string>()
-    const endpoints = [...this.endpoints.entries.values()].sort((a, b) => a.revision - b.revision)
-    for (const { value } of endpoints) nodes.set(value.host, value.node)
+    const endpoints = [...this.#rows.endpoints()].sort((a, b) => a.revision - b.revision)
+    for (const { host, node } of endpoints) nodes.set(host, node)
     for (const { key, value } of this.members.entries.values())
       nodes.set(value.address, key.slice(keys.members(network).length))
     return {
@@ -134,24 +131,8 @@ export class JoinedNetwork {
       port,
       mtu,
       hosts: [...hosts.keys()].map(address => ({ address, node: nodes.get(address) })),
-      endpoints: endpoints
-        .filter(entry => entry.value.node !== node && this.#meaningOf(entry) !== 'none')
-        .map(({ key, value: { mac, host } }) => ({ address: key.slice(key.lastIndexOf('/') + 1), mac, host })),
+      endpoints: endpoints.map(({ address, mac, host }) => ({ address, mac, host })),
     }
-  }
-
-  #meaningOf(entry: Entry<EndpointRecord>): Meaning | 'none' {
-    const known = this.#meanings.get(entry)
-    if (known !== undefined) return known
-    const address = parseAddress(entry.key.slice(entry.key.lastIndexOf('/') + 1))
-    const [mac, host] = [parseMac(entry.value.mac), parseAddress(entry.value.host)]
-    const meaning =
-      address === undefined || mac === undefined || host === undefined || entry.value.host === this.#options.local
-        ? 'none'
-        : { host, rows: rowsOf({ mac, host, address }) }
-    if (meaning === 'none') this.#options.log.warn('an endpoint in etcd is passed over', { ...entry })
-    this.#meanings.set(entry, meaning)
-    return meaning
   }
 
   /** One pass for all the changes that have come by then. */
@@ -164,4 +145,9 @@ export class JoinedNetwork {
       this.reconcile(false)
     })
   }
+}
+
+function addHost(hosts: Map<string, IpAddress>, text: string): void {
+  const address = parseAddress(text)
+  if (address !== undefined) hosts.set(formatAddress(address), address)
 }

@@ -5,25 +5,19 @@
 
 import { formatAddress, type IpAddress } from '../lib/address/address.ts'
 import type { Link } from '../lib/netlink/route/link/index.ts'
-import {
-  applyRows,
-  compareRows,
-  type PresentTables,
-  type RowChanges,
-  type Rows,
-  readTables,
-} from '../lib/overlay/forwarding-tables.ts'
+import { applyRows, compareWithKernel, type RowChanges } from '../lib/overlay/forwarding-tables.ts'
 import { type OverlayNamespace, withOverlay } from '../lib/overlay/namespace.ts'
 import { deletePeers, setPeers } from '../lib/overlay/peers.ts'
 import { setFloodPeers } from '../lib/overlay/vxlan.ts'
 import type { Log } from './log.ts'
-import { collectGarbage } from './memory.ts'
+import { collectGarbageOf } from './memory.ts'
+import type { WantedRows } from './wanted-rows.ts'
 
 /** What a network is to have on this host. */
 export interface WantedTables {
   readonly vni: number
   readonly port: number
-  readonly rows: Rows
+  readonly rows: WantedRows
   /** Tunnel addresses of the other hosts. */
   readonly hosts: ReadonlyMap<string, IpAddress>
 }
@@ -35,22 +29,14 @@ export interface Outcome {
   readonly drift: number
 }
 
-/** What was written last, and into which links: others of the same name know nothing of it. */
+/** Where rows were written last, and for which hosts: other links of the same name know nothing of it. */
 interface Programmed {
   readonly place: string
-  readonly rows: Rows
   readonly hosts: ReadonlyMap<string, IpAddress>
 }
 
 /** Rows that the log names. */
 const SHOWN = 5
-
-/** Rows that leave so much garbage behind that it is worth collecting. */
-const MANY_ROWS = 3_000
-
-function tidy(rows: number): void {
-  if (rows > MANY_ROWS) collectGarbage()
-}
 
 export class KernelTables {
   readonly #network: string
@@ -70,25 +56,29 @@ export class KernelTables {
   reconcile(wanted: WantedTables, compare: boolean): Outcome | undefined {
     return withOverlay(this.#network, overlay => {
       const [vxlan, bridge] = [overlay?.vxlan, overlay?.bridge]
-      if (overlay === undefined || vxlan === undefined || bridge === undefined) {
-        this.#programmed = undefined
-        return undefined
-      }
+      const before = this.#programmed
+      const pending = wanted.rows.takeChanges()
+      // Until all of it is written again, whatever happens in between.
+      this.#programmed = undefined
+      if (overlay === undefined || vxlan === undefined || bridge === undefined) return undefined
       const place = `${overlay.namespace.identity} ${vxlan.index} ${bridge.index}`
-      const known = this.#programmed?.place === place ? this.#programmed : undefined
+      const known = before?.place === place ? before : undefined
       const links = { vxlanIndex: vxlan.index, bridgeIndex: bridge.index }
       const looks = compare || known === undefined
-      const present = looks ? readTables(overlay.socket, links, wanted.rows) : asPresent(known)
-      this.#programmed = undefined
-      if (looks || !sameHosts(known.hosts, wanted.hosts)) this.#setHosts(overlay, vxlan, wanted, present.flooded)
-      const drift = looks && known !== undefined ? this.#driftOf(compareRows(present.rows, known.rows)) : 0
-      const { written, removed } = compareRows(present.rows, wanted.rows)
-      const refused = applyRows(overlay.socket, links, { written, removed })
-      if (refused[0] === undefined) this.#programmed = { place, rows: wanted.rows, hosts: wanted.hosts }
+      const { changes, flooded, present } = looks
+        ? compareWithKernel(overlay.socket, links, wanted.rows)
+        : { changes: pending, flooded: [...known.hosts.values()], present: 0 }
+      if (looks || !sameHosts(known.hosts, wanted.hosts)) this.#setHosts(overlay, vxlan, wanted, flooded)
+      const drift = looks && known !== undefined ? this.#tellDrift(changes, pending) : 0
+      // What reading them has left, in etcd's answers or the kernel's.
+      collectGarbageOf(changes.written.length)
+      const refused = applyRows(overlay.socket, links, changes)
+      if (refused[0] === undefined) this.#programmed = { place, hosts: wanted.hosts }
       else
         this.#log.warn('the kernel refused rows', { network: this.#network, count: refused.length, error: refused[0] })
-      tidy(written.length + removed.length + (looks ? present.rows.size : 0))
-      return { written: written.length, removed: removed.length, drift }
+      const [written, removed] = [changes.written.length, changes.removed.length]
+      collectGarbageOf(written + removed + present)
+      return { written, removed, drift }
     })
   }
 
@@ -98,9 +88,9 @@ export class KernelTables {
       const [vxlan, bridge] = [overlay?.vxlan, overlay?.bridge]
       if (overlay === undefined || vxlan === undefined || bridge === undefined) return ['there is no tunnel']
       const links = { vxlanIndex: vxlan.index, bridgeIndex: bridge.index }
-      const { rows, flooded } = readTables(overlay.socket, links, wanted.rows)
-      const { written, removed } = compareRows(rows, wanted.rows)
-      tidy(rows.size)
+      const { changes, flooded, present } = compareWithKernel(overlay.socket, links, wanted.rows)
+      const { written, removed } = changes
+      collectGarbageOf(present)
       const isFlooded = new Set(flooded.map(formatAddress))
       return [
         ...written.map(({ key, content }) => `missing or different: ${key} ${content}`),
@@ -123,13 +113,17 @@ export class KernelTables {
     setFloodPeers(overlay, vxlan, peers, flooded)
   }
 
-  /** How many rows are not as they were written, which is told: somebody else is at work here. */
-  #driftOf({ written, removed }: RowChanges): number {
-    const count = written.length + removed.length
-    if (count === 0) return 0
-    const some = [...written, ...removed].slice(0, SHOWN).map(({ key, content }) => `${key} ${content}`)
-    this.#log.warn('tables were changed by somebody else', { network: this.#network, count, some })
-    return count
+  /**
+   * How many rows are not as they were written, which is told: somebody else is at work here.
+   * @param pending what was not written yet
+   */
+  #tellDrift(changes: RowChanges, pending: RowChanges): number {
+    const isPending = new Set([...pending.written, ...pending.removed].map(({ key }) => key))
+    const changed = [...changes.written, ...changes.removed].filter(({ key }) => !isPending.has(key))
+    if (changed.length === 0) return 0
+    const some = changed.slice(0, SHOWN).map(({ key, content }) => `${key} ${content}`)
+    this.#log.warn('tables were changed by somebody else', { network: this.#network, count: changed.length, some })
+    return changed.length
   }
 }
 
@@ -138,10 +132,6 @@ export function removeLeftFilter(network: string): void {
   withOverlay(network, overlay => {
     if (overlay === undefined) deletePeers(network).close()
   })
-}
-
-function asPresent({ rows, hosts }: Programmed): PresentTables {
-  return { rows, flooded: [...hosts.values()] }
 }
 
 function sameHosts(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {

@@ -5,7 +5,7 @@ import { readLinkAlias } from '../../lib/cni/names.ts'
 import type { AttachmentId } from '../../lib/cni/types.ts'
 import { type Link, listLinks } from '../../lib/netlink/route/link/index.ts'
 import { listNamespaces, openNamespaceIfExists } from '../../lib/netns/index.ts'
-import { type KeyedRow, readTables } from '../../lib/overlay/forwarding-tables.ts'
+import { readTables } from '../../lib/overlay/forwarding-tables.ts'
 import { OVERLAY_NAMESPACE_PREFIX, readOverlayAlias } from '../../lib/overlay/names.ts'
 import { OverlayNamespace } from '../../lib/overlay/namespace.ts'
 import { admittedPeers } from '../../lib/overlay/peers.ts'
@@ -29,7 +29,7 @@ export interface LocalTunnel {
   /** The hosts whose packets are taken; undefined: everybody's. */
   readonly admitted: readonly IpAddress[] | undefined
   /** Entries that say where a container on another host is: written, or learned. */
-  readonly rows: ReadonlyMap<string, KeyedRow>
+  readonly rows: ReadonlyMap<string, string>
 }
 
 export interface LocalNetwork {

@@ -1,8 +1,7 @@
 /** The hosts at the other ends of a network's tunnels: known from whatever names them, and asked. */
 
 import { formatAddress, parseAddress } from '../../lib/address/address.ts'
-import { formatMac } from '../../lib/address/mac.ts'
-import { compareRows, type KeyedRow } from '../../lib/overlay/forwarding-tables.ts'
+import { compareRows, macOfRow, type Row, splitKey } from '../../lib/overlay/forwarding-tables.ts'
 import { tunnelOverhead } from '../../lib/overlay/underlay.ts'
 import type { Finding } from './finding.ts'
 import type { LocalNetwork, LocalTunnel } from './local-network.ts'
@@ -80,26 +79,28 @@ async function askPeers(
 }
 
 /** Rows by the host that their MAC is behind. */
-function entriesByHost(rows: ReadonlyMap<string, KeyedRow>): Map<string, Map<string, KeyedRow>> {
+function entriesByHost(rows: ReadonlyMap<string, string>): Map<string, Map<string, string>> {
   const hostOf = new Map<string, string>()
-  for (const { row } of rows.values())
-    if (row.table === 'tunnel') hostOf.set(formatMac(row.mac), formatAddress(row.host))
-  const byHost = new Map<string, Map<string, KeyedRow>>()
-  for (const keyed of rows.values()) {
-    const host = hostOf.get(formatMac(keyed.row.mac))
+  for (const [key, content] of rows) {
+    const { table, address } = splitKey(key)
+    if (table === 'tunnel') hostOf.set(address, content)
+  }
+  const byHost = new Map<string, Map<string, string>>()
+  for (const [key, content] of rows) {
+    const host = hostOf.get(macOfRow({ key, content }))
     if (host === undefined) continue
-    const own = byHost.get(host) ?? new Map<string, KeyedRow>()
-    byHost.set(host, own.set(keyed.key, keyed))
+    const own = byHost.get(host) ?? new Map<string, string>()
+    byHost.set(host, own.set(key, content))
   }
   return byHost
 }
 
 function compareEntries(
-  present: ReadonlyMap<string, KeyedRow>,
-  wanted: ReadonlyMap<string, KeyedRow> | undefined,
+  present: ReadonlyMap<string, string>,
+  wanted: ReadonlyMap<string, string> | undefined,
 ): PeerEntries {
   const changes = wanted && compareRows(present, wanted)
-  const texts = (rows: readonly KeyedRow[] = []) => rows.map(({ key, content }) => `${key} ${content}`.trim())
+  const texts = (rows: readonly Row[] = []) => rows.map(({ key, content }) => `${key} ${content}`.trim())
   return {
     present: present.size,
     wanted: wanted?.size,

@@ -1,13 +1,12 @@
 /** Overlay networks of this host as they are wanted: by the agent, which has them from etcd, or by their configuration. */
 
 import { formatAddress, type IpAddress, parseAddress } from '../../lib/address/address.ts'
-import { parseMac } from '../../lib/address/mac.ts'
 import { CniError, ErrorCode } from '../../lib/cni/errors.ts'
 import { listAddresses } from '../../lib/netlink/route/addr/index.ts'
 import type { NetlinkSocket } from '../../lib/netlink/socket.ts'
 import { AgentAwayError, callAgent } from '../../lib/overlay/agent-client.ts'
 import type { KnownNetwork } from '../../lib/overlay/agent-protocol.ts'
-import { type KeyedRow, rowsOf } from '../../lib/overlay/forwarding-tables.ts'
+import { rowsOf } from '../../lib/overlay/forwarding-tables.ts'
 import { overlayNamespaceName } from '../../lib/overlay/names.ts'
 import { readNetworkDirectory } from '../../lib/runtime/index.ts'
 import type { ControlPlaneName } from './local-network.ts'
@@ -21,7 +20,7 @@ export interface WantedNetwork {
   /** The other hosts, with their node's name where it is known; undefined when anybody may be one (multicast). */
   readonly hosts: ReadonlyMap<string, string | undefined> | undefined
   /** Undefined where entries are learned. */
-  readonly rows: ReadonlyMap<string, KeyedRow> | undefined
+  readonly rows: ReadonlyMap<string, string> | undefined
 }
 
 export interface WantedNetworks {
@@ -58,13 +57,8 @@ export function isAgentAway(error: CniError | undefined): boolean {
 }
 
 function fromAgent({ network, vni, port, hosts, endpoints }: KnownNetwork): WantedNetwork {
-  const rows = new Map<string, KeyedRow>()
-  for (const endpoint of endpoints) {
-    const [mac, host] = [parseMac(endpoint.mac), parseAddress(endpoint.host)]
-    const address = parseAddress(endpoint.address)
-    if (mac === undefined || host === undefined || address === undefined) continue
-    for (const row of rowsOf({ mac, host, address })) rows.set(row.key, row)
-  }
+  const rows = new Map<string, string>()
+  for (const endpoint of endpoints) for (const { key, content } of rowsOf(endpoint)) rows.set(key, content)
   return { network, controlPlane: 'etcd', vni, port, hosts: new Map(hosts.map(one => [one.address, one.node])), rows }
 }
 

@@ -1,6 +1,6 @@
 /** overlayd on a host of a cluster. */
 
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Child } from './children.ts'
 import type { ClusterHost } from './cluster.ts'
@@ -43,6 +43,12 @@ export class OverlayAgent {
 
   get pid(): number {
     return this.#child?.pid ?? 0
+  }
+
+  /** The most that it has had resident since it was started. */
+  get peakBytes(): number {
+    const [, kibibytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.pid}/status`, 'latin1')) ?? []
+    return Number(kibibytes) * 1024
   }
 
   /** Starts it, and waits until it serves unless it is not to be expected. */

@@ -7,7 +7,8 @@ import { manyEndpoints } from './overlayd-many.ts'
 
 const ENDPOINTS = 10_000
 const ROWS = 3 * ENDPOINTS
-const MEGABYTE = 2 ** 20
+/** What the agent may have at any moment. */
+const MEMORY = 150e6
 
 t.test('ten thousand endpoints', t =>
   withAgents(t, { hosts: 1 }, async ({ cluster, etcd, agent }) => {
@@ -16,14 +17,14 @@ t.test('ten thousand endpoints', t =>
     const attachment = agentNetwork(cluster, host).attach()
     t.equal(rowsOn(host).length, ROWS, 'all are there when ADD returns')
     t.equal(attachment.check().status, 0)
-    t.ok(agent(1).metric('resident_bytes') < 150 * MEGABYTE, `memory: ${agent(1).metric('resident_bytes')} bytes`)
+    t.ok(agent(1).peakBytes < MEMORY, `memory: ${agent(1).peakBytes} bytes at most`)
 
     const changes = await tableChanges(host)
     await agent(1).stop('SIGKILL')
     await agent(1).start()
     await until('the network is watched again', () => agent(1).metric('rows{', '"web"') === ROWS)
     t.equal(agent(1).metric('row_changes_total'), 0)
-    t.ok(agent(1).metric('resident_bytes') < 150 * MEGABYTE, `memory: ${agent(1).metric('resident_bytes')} bytes`)
+    t.ok(agent(1).peakBytes < MEMORY, `memory: ${agent(1).peakBytes} bytes at most`)
     t.same(await changes(), [], 'the kernel tells of no change')
 
     const stranger = ['02:00:00:00:00:01', 'dev', 'vxlan0', 'dst', '192.0.2.2', 'self']

@@ -23,9 +23,10 @@ export class Contender {
   readonly #directory: string
   #files = 0
 
-  constructor(name: 'go' | 'ours') {
+  /** @param host one that it shares with another contender */
+  constructor(name: 'go' | 'ours', host = createHost()) {
     this.name = name
-    this.host = createHost()
+    this.host = host
     this.#directory = name === 'go' ? goPluginDirectory : pluginDirectory
   }
 

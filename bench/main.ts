@@ -1,7 +1,7 @@
 /**
  * Our executables and Debian's Go plugins, side by side in one run; prints a Markdown table.
  *
- * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic overlayd overlayd-scale mesh podman-chain
+ * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic overlayd overlayd-scale mesh podman-chain portmap
  */
 
 import { parseArgs } from 'node:util'
@@ -17,6 +17,7 @@ import { overlay, overlayTraffic } from './cases/overlay.ts'
 import { overlayd } from './cases/overlayd.ts'
 import { overlaydScale } from './cases/overlayd-scale.ts'
 import { podmanChain } from './cases/podman-chain.ts'
+import { portmap } from './cases/portmap.ts'
 import { start } from './cases/start.ts'
 import { stepByStep } from './cases/steps.ts'
 import { Contender } from './contender.ts'
@@ -39,6 +40,7 @@ const cases: readonly Case[] = [
   overlaydScale,
   mesh,
   podmanChain,
+  portmap,
 ]
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '30' }, filter: { type: 'string', multiple: true, default: [] } },

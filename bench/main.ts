@@ -1,11 +1,12 @@
 /**
  * Our executables and Debian's Go plugins, side by side in one run; prints a Markdown table.
  *
- * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic overlayd overlayd-scale mesh podman-chain portmap
+ * Usage: npm run bench -- [--runs N] [--filter NAME]...     names: start masquerade plain bandwidth macvlan host-device steps host-local cluster-ipam crowd memory overlay overlay-traffic overlayd overlayd-scale mesh podman-chain portmap
  */
 
 import { parseArgs } from 'node:util'
 import { type Case, type Row, table } from './case.ts'
+import { bandwidth } from './cases/bandwidth.ts'
 import { masquerade, memory, plain } from './cases/bridge.ts'
 import { clusterIpam } from './cases/cluster-ipam.ts'
 import { crowd } from './cases/crowd.ts'
@@ -27,6 +28,7 @@ const cases: readonly Case[] = [
   start,
   masquerade,
   plain,
+  bandwidth,
   macvlan,
   hostDevice,
   stepByStep,

@@ -1,7 +1,7 @@
 /** The hosts at the other ends of a network's tunnels: known from whatever names them, and asked. */
 
 import { formatAddress, parseAddress } from '../../lib/address/address.ts'
-import { compareRows, macOfRow, type Row, splitKey } from '../../lib/overlay/forwarding-tables.ts'
+import { compareRows, hostOfRow, macOfRow, type Row, splitKey } from '../../lib/overlay/forwarding-tables.ts'
 import { tunnelOverhead } from '../../lib/overlay/underlay.ts'
 import type { Finding } from './finding.ts'
 import type { LocalNetwork, LocalTunnel } from './local-network.ts'
@@ -83,7 +83,7 @@ function entriesByHost(rows: ReadonlyMap<string, string>): Map<string, Map<strin
   const hostOf = new Map<string, string>()
   for (const [key, content] of rows) {
     const { table, address } = splitKey(key)
-    if (table === 'tunnel') hostOf.set(address, content)
+    if (table === 'tunnel') hostOf.set(address, hostOfRow({ key, content }))
   }
   const byHost = new Map<string, Map<string, string>>()
   for (const [key, content] of rows) {

@@ -30,7 +30,7 @@ import { Errno } from '../sys/errno.ts'
 export interface Row {
   /** "tunnel <mac>", "bridge <mac>" or "neighbour <address>" */
   readonly key: string
-  /** Of a tunnel's entry the host, of a neighbour the hardware address. */
+  /** Of a tunnel's entry the host, and its lifetime unless it is permanent; of a neighbour the hardware address. */
   readonly content: string
 }
 
@@ -79,6 +79,12 @@ export function splitKey(key: string): { table: string; address: string } {
 export function macOfRow({ key, content }: Row): string {
   const { table, address } = splitKey(key)
   return table === 'neighbour' ? content : address
+}
+
+/** The host that a tunnel's row leads to: behind it may stand how long an entry lives that was not written by us. */
+export function hostOfRow({ content }: Row): string {
+  const space = content.indexOf(' ')
+  return space < 0 ? content : content.slice(0, space)
 }
 
 /** What is there. */

@@ -142,6 +142,9 @@ export function keep(namespace: NetworkNamespace, table: DeclaredTable): TableCh
   return withNetfilter(namespace, socket => keepTable(socket, table))
 }
 
+/** Connections after which a random choice between two replicas has left none of them out, but for once in 2^31. */
+export const ENOUGH = 32
+
 /** Answers to so many connections, one after the other. */
 export function answers(
   from: NetworkNamespace,

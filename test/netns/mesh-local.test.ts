@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { outsideAddresses, withHost } from '../harness/index.ts'
-import { answers, buildMesh, isSilent, pair, peer, publish, service, told } from './mesh-fixture.ts'
+import { answers, buildMesh, ENOUGH, isSilent, pair, peer, publish, service, told } from './mesh-fixture.ts'
 
 const { host: own } = outsideAddresses
 const transports = ['tcp', 'udp'] as const
@@ -19,13 +19,13 @@ t.test('local mode keeps the address of the client', t =>
         [own.ipv4, outside.ipv4],
         [own.ipv6, outside.ipv6],
       ] as const) {
-        const { replicas, clients } = told(answers(mesh.outside, transport, address, 8080, { count: 12 }))
+        const { replicas, clients } = told(answers(mesh.outside, transport, address, 8080, { count: ENOUGH }))
         t.same([replicas, clients], [both, [client]], `${transport} ${address}`)
       }
-      const fromHost = told(answers(host, transport, '127.0.0.1', 8080, { count: 12 }))
+      const fromHost = told(answers(host, transport, '127.0.0.1', 8080, { count: ENOUGH }))
       t.same([fromHost.replicas, fromHost.clients], [both, [gatewayAddress[4]]], 'localhost comes from the gateway')
       const [first] = pair(mesh)
-      const fromReplica = told(answers(first.namespace, transport, own.ipv4, 8080, { count: 12 }))
+      const fromReplica = told(answers(first.namespace, transport, own.ipv4, 8080, { count: ENOUGH }))
       t.same(fromReplica.replicas, both, 'a replica reaches the other and itself')
     }
     publish(mesh, [service({ mode: 'local' })], [])
@@ -44,7 +44,7 @@ t.test('host addresses: published there and nowhere else', t =>
       for (const transport of transports) {
         for (const address of hostAddresses) {
           t.same(
-            told(answers(mesh.outside, transport, address, 8080, { count: 12 })).replicas,
+            told(answers(mesh.outside, transport, address, 8080, { count: ENOUGH })).replicas,
             both,
             `${mode} ${address}`,
           )

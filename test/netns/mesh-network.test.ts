@@ -4,7 +4,19 @@ import t from 'tap'
 import { formatAddress } from '../../lib/address/address.ts'
 import { networkTable } from '../../lib/overlay/mesh/network-table.ts'
 import { outsideAddresses, withHost } from '../harness/index.ts'
-import { answers, buildMesh, isolate, isSilent, keep, pair, peer, publish, service, told } from './mesh-fixture.ts'
+import {
+  answers,
+  buildMesh,
+  ENOUGH,
+  isolate,
+  isSilent,
+  keep,
+  pair,
+  peer,
+  publish,
+  service,
+  told,
+} from './mesh-fixture.ts'
 import { address as ip } from './netlink-fixture.ts'
 
 const { host: own } = outsideAddresses
@@ -23,7 +35,7 @@ t.test('a replica that leaves gets no new connections, and keeps those it has', 
     publish(mesh, [service()], [second])
     // The first one drains: over the ingress network it is still to be reached.
     isolate(mesh, [service()], mesh.replicas)
-    t.same(told(answers(mesh.outside, 'tcp', own.ipv4, 8080, { count: 12 })).replicas, ['replica12'])
+    t.same(told(answers(mesh.outside, 'tcp', own.ipv4, 8080, { count: ENOUGH })).replicas, ['replica12'])
     for (const talk of talks) {
       talk.signal('SIGUSR1')
       await talk.says(/2 replica/)
@@ -93,7 +105,7 @@ addr add ${virtual[1]}/128 dev br0 nodad`)
       for (const [index, address] of virtual.entries()) {
         for (const transport of transports) {
           for (const port of [80, 81]) {
-            const { replicas, clients } = told(answers(namespace, transport, address, port, { count: 12 }))
+            const { replicas, clients } = told(answers(namespace, transport, address, port, { count: ENOUGH }))
             t.same([replicas, clients], [both, [own[index]]], `${name} over ${transport} to ${address} port ${port}`)
           }
         }

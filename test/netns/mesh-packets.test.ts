@@ -3,7 +3,7 @@
 import t from 'tap'
 import { familyOf } from '../../lib/address/address.ts'
 import { outsideAddresses, withHost } from '../harness/index.ts'
-import { answers, buildMesh, pair, peer, publish, service, told } from './mesh-fixture.ts'
+import { answers, buildMesh, ENOUGH, pair, peer, publish, service, told } from './mesh-fixture.ts'
 import { address as ip } from './netlink-fixture.ts'
 
 const { host: own } = outsideAddresses
@@ -30,7 +30,7 @@ t.test('a published port: from outside, from the host, from localhost, from a co
     ] as const
     for (const [from, namespace, address] of cases) {
       for (const transport of transports) {
-        const { replicas, clients } = told(answers(namespace, transport, address, 8080, { count: 12 }))
+        const { replicas, clients } = told(answers(namespace, transport, address, 8080, { count: ENOUGH }))
         const name = `from ${from} to ${address} over ${transport}`
         t.same(replicas, both, `${name}: both replicas answer`)
         t.same(clients, [balancerAddress[familyOf(ip(address))]], 'on behalf of the load balancer')
